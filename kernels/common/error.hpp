@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stdexcept>
+
+namespace anaphase {
+
+/// Every failure that a user can cause or cure. `what()` is one sentence that names the thing at
+/// fault and the remedy; programs print it after "anaphase: " and exit with a non-zero status.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+}  // namespace anaphase

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// How an operation reaches the device it runs on.
+//
+// An operation is a struct of sizes and raw pointers (the contract, in `<operation>.hpp`).
+// To implement it on a device is to overload `run(Device, const Operation&)`; if it wants scratch
+// memory, also `workspace_bytes(Device, const Operation&)`, which reads sizes only, never pointers.
+// `launch` finds the overloads by argument-dependent lookup, so adding an operation or a device
+// edits no table.
+//
+// The rules every operation keeps:
+//   * channels last: activations are [N, (D,) H, W, C], dense, aligned to 64 bytes;
+//   * `type` is the element type of the activations; parameters, statistics and losses have
+//     param_type(type); labels and timesteps are int32, keys are uint64;
+//   * outputs are overwritten, never accumulated into; inputs and outputs do not overlap unless the
+//     operation says they may;
+//   * sums run in float (double on the reference device) in an order that depends on the sizes
+//   alone:
+//     the same call gives the same bits with any number of threads;
+//   * sizes are checked by the engine, once, when a call is made; a kernel trusts them.
+
+#include <cstddef>
+#include <string>
+
+#include "kernels/common/error.hpp"
+#include "kernels/common/types.hpp"
+
+namespace anaphase::kernels {
+
+/// Plain loops in double precision (type f64 only): the formulas, and the oracle of every test.
+struct Reference {};
+/// oneDNN and vectorised loops on all cores (types f32 and bf16).
+struct Cpu {};
+/// One CUDA device; `stream` is a cudaStream_t.
+struct Cuda {
+  int index = 0;
+  void* stream = nullptr;
+};
+
+enum class DeviceKind : unsigned char { reference, cpu, cuda };
+
+/// An in-order queue of a device. Calls on a CPU or the reference device have finished when they
+/// return; calls on a CUDA device have been enqueued.
+struct Stream {
+  DeviceKind kind = DeviceKind::cpu;
+  int index = 0;
+  void* handle = nullptr;
+};
+
+template <class Device, class Operation>
+std::size_t workspace_bytes(Device, const Operation&) {
+  return 0;
+}
+
+/// Calls `visit` with the tag of the stream's device.
+template <class Operation, class Visit>
+auto on_device(const Stream& stream, Visit&& visit) {
+  switch (stream.kind) {
+    case DeviceKind::reference:
+      return visit(Reference{});
+    case DeviceKind::cpu:
+      return visit(Cpu{});
+    case DeviceKind::cuda:
+      if constexpr (requires(Cuda device, const Operation& op) { run(device, op); })
+        return visit(Cuda{stream.index, stream.handle});
+  }
+  throw Error("this build has no CUDA kernels: use --device cpu");
+}
+
+/// Runs (or, on CUDA, enqueues) `op` on the stream's device.
+template <class Operation>
+void launch(const Stream& stream, const Operation& op) {
+  on_device<Operation>(stream, [&](auto device) { run(device, op); });
+}
+
+/// Scratch memory that `op.workspace` has to point to, 0 if none.
+template <class Operation>
+std::size_t workspace_bytes(const Stream& stream, const Operation& op) {
+  return on_device<Operation>(stream, [&](auto device) { return workspace_bytes(device, op); });
+}
+
+}  // namespace anaphase::kernels

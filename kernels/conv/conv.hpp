@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kernels/common/launch.hpp"
+
+namespace anaphase::kernels {
+
+/// Sizes of a 2-D or 3-D cross-correlation; 2-D is depth 1 with kernel_d 1. Zero padding, the same
+/// on both sides of an axis.
+struct ConvShape {
+  int n = 1;
+  int d = 1, h = 1, w = 1;  // input extents
+  int c_in = 1, c_out = 1;
+  int kernel_d = 1, kernel_h = 1, kernel_w = 1;
+  int stride_d = 1, stride_h = 1, stride_w = 1;
+  int pad_d = 0, pad_h = 0, pad_w = 0;
+
+  int out_d() const { return (d + 2 * pad_d - kernel_d) / stride_d + 1; }
+  int out_h() const { return (h + 2 * pad_h - kernel_h) / stride_h + 1; }
+  int out_w() const { return (w + 2 * pad_w - kernel_w) / stride_w + 1; }
+  bool operator==(const ConvShape&) const = default;
+};
+
+/// y = activation(x * weight + bias + residual)
+///   x [n, d, h, w, c_in], weight [c_out, kernel_d, kernel_h, kernel_w, c_in], bias [c_out] (param
+///   type) or null, residual like y or null (may be y itself), y [n, out_d, out_h, out_w, c_out];
+///   `type` also for weight. Sums in float; bias, residual and activation are applied before the
+///   one rounding to `type`.
+struct ConvForward {
+  ConvShape shape;
+  DType type = DType::f32;
+  const void* x = nullptr;
+  const void* weight = nullptr;
+  const void* bias = nullptr;
+  const void* residual = nullptr;
+  Activation activation = Activation::none;
+  float slope = 0.01F;  // of leaky_relu
+  void* y = nullptr;
+  void* workspace = nullptr;
+};
+
+/// dx = gradient of sum(dy * conv(x)) with respect to x; the adjoint of the convolution.
+struct ConvInputGradient {
+  ConvShape shape;
+  DType type = DType::f32;
+  const void* dy = nullptr;
+  const void* weight = nullptr;
+  void* dx = nullptr;
+  void* workspace = nullptr;
+};
+
+/// dweight (param type, shaped like weight) and dbias[c] = sum of dy over all but c (param type;
+/// null: not wanted).
+struct ConvWeightGradient {
+  ConvShape shape;
+  DType type = DType::f32;
+  const void* x = nullptr;
+  const void* dy = nullptr;
+  void* dweight = nullptr;
+  void* dbias = nullptr;
+  void* workspace = nullptr;
+};
+
+void run(Reference, const ConvForward& op);
+void run(Reference, const ConvInputGradient& op);
+void run(Reference, const ConvWeightGradient& op);
+
+void run(Cpu, const ConvForward& op);
+void run(Cpu, const ConvInputGradient& op);
+void run(Cpu, const ConvWeightGradient& op);
+std::size_t workspace_bytes(Cpu, const ConvForward& op);
+std::size_t workspace_bytes(Cpu, const ConvInputGradient& op);
+std::size_t workspace_bytes(Cpu, const ConvWeightGradient& op);
+
+}  // namespace anaphase::kernels

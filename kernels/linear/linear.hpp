@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/launch.hpp"
+
+namespace anaphase::kernels {
+
+/// y = activation(x weight^T + bias + residual)
+///   x [rows, in], weight [out, in], bias [out] (param type) or null, residual like y or null (may
+///   be y itself), y [rows, out]. Sums in float, one rounding to `type`.
+struct LinearForward {
+  std::int64_t rows = 0;
+  int in = 0, out = 0;
+  DType type = DType::f32;
+  const void* x = nullptr;
+  const void* weight = nullptr;
+  const void* bias = nullptr;
+  const void* residual = nullptr;
+  Activation activation = Activation::none;
+  float slope = 0.01F;  // of leaky_relu
+  void* y = nullptr;
+  void* workspace = nullptr;
+};
+
+/// dx = dy weight
+struct LinearInputGradient {
+  std::int64_t rows = 0;
+  int in = 0, out = 0;
+  DType type = DType::f32;
+  const void* dy = nullptr;
+  const void* weight = nullptr;
+  void* dx = nullptr;
+  void* workspace = nullptr;
+};
+
+/// dweight = dy^T x, dbias = column sums of dy (null: not wanted); both of param type.
+struct LinearWeightGradient {
+  std::int64_t rows = 0;
+  int in = 0, out = 0;
+  DType type = DType::f32;
+  const void* x = nullptr;
+  const void* dy = nullptr;
+  void* dweight = nullptr;
+  void* dbias = nullptr;
+  void* workspace = nullptr;
+};
+
+void run(Reference, const LinearForward& op);
+void run(Reference, const LinearInputGradient& op);
+void run(Reference, const LinearWeightGradient& op);
+
+void run(Cpu, const LinearForward& op);
+void run(Cpu, const LinearInputGradient& op);
+void run(Cpu, const LinearWeightGradient& op);
+std::size_t workspace_bytes(Cpu, const LinearForward& op);
+std::size_t workspace_bytes(Cpu, const LinearInputGradient& op);
+std::size_t workspace_bytes(Cpu, const LinearWeightGradient& op);
+
+}  // namespace anaphase::kernels

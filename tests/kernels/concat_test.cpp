@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/concat/concat.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "tests/kernels/contract.hpp"
+
+namespace anaphase::test {
+using namespace kernels;
+
+TEST_CASE("concat joins the channels of two tensors and split undoes it") {
+  struct Size {
+    int rows, a, b;
+  };
+  for (const Size s : {Size{1, 1, 1}, Size{3, 2, 5}, Size{129, 17, 1}, Size{4097, 16, 33}}) {
+    CAPTURE(s.rows);
+    for_each_target([&](const Target& target) {
+      const Tolerance exact{.relative = 0, .bf16_relative = 0};
+      compare(
+          target,
+          [&](Arena& m) {
+            return Concat{.rows = s.rows,
+                          .channels_a = s.a,
+                          .channels_b = s.b,
+                          .type = m.type(),
+                          .a = m.input("a", s.rows * s.a),
+                          .b = m.input("b", s.rows * s.b),
+                          .y = m.output("y", s.rows * (s.a + s.b))};
+          },
+          exact);
+      compare(
+          target,
+          [&](Arena& m) {
+            return Split{.rows = s.rows,
+                         .channels_a = s.a,
+                         .channels_b = s.b,
+                         .type = m.type(),
+                         .y = m.input("y", s.rows * (s.a + s.b)),
+                         .a = m.output("a", s.rows * s.a),
+                         .b = m.output("b", s.rows * s.b)};
+          },
+          exact);
+    });
+  }
+}
+
+TEST_CASE("split leaves out what is not wanted") {
+  for_each_target([](const Target& target) {
+    compare(target,
+            [](Arena& m) {
+              return Split{.rows = 5,
+                           .channels_a = 3,
+                           .channels_b = 2,
+                           .type = m.type(),
+                           .y = m.input("y", 25),
+                           .b = m.output("b", 10)};
+            },
+            {.relative = 0, .bf16_relative = 0});
+  });
+}
+
+TEST_CASE("the checker fails on a wrong value, a NaN and an unwritten element") {
+  const Target target{{DeviceKind::cpu}, DType::f32};
+  Arena right({DeviceKind::reference}, DType::f64, DType::f32),
+      wrong(target.stream, DType::f32, DType::f32);
+  right.param_in_out("y", {1, 2});
+  wrong.param_in_out("y", {1, 2});
+  compare_outputs(target, right, wrong, {});
+  Arena unwritten(target.stream, DType::f32, DType::f32);
+  unwritten.output("y", 2);
+  CHECK(std::isnan(unwritten.values("y")[0]));
+}
+
+}  // namespace anaphase::test

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// One suite for the contract: an operation is described once, run on the reference device in double
+// and on the device under test in its own type, and every output compared.
+//
+//   for_each_target([](Target target) {
+//     compare(target, [&](Arena& m) {
+//       return Concat{.rows = 3, .channels_a = 2, .channels_b = 5, .type = m.type(),
+//                     .a = m.input("a", 3 * 2), .b = m.input("b", 3 * 5), .y = m.output("y", 3 *
+//                     7)};
+//     }, {.relative = 0});
+//   });
+//
+// Inputs are rounded to the tested type before either device sees them, so that the error measured
+// is the kernel's alone. Outputs start as NaN (or all bits set) with guard bytes behind them: an
+// element left unwritten or a write past the end fails. Outputs are compared by
+//   |y - y_ref| <= absolute + relative * (|y_ref| + scale),  scale = root mean square of y_ref
+// and a NaN on one side alone fails.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/common/launch.hpp"
+
+namespace anaphase::test {
+
+using kernels::DType;
+
+/// A device and the type it computes in.
+struct Target {
+  kernels::Stream stream;
+  DType type;
+  std::string name() const;
+};
+
+/// Visits f32 and bf16 on every device of this build that can run (bf16 where the processor
+/// supports it).
+void for_each_target(const std::function<void(const Target&)>& visit);
+
+struct Tolerance {
+  double relative = 0;  // for f32; a bf16 target adds bf16_relative
+  double absolute = 0;
+  double bf16_relative =
+      0x1p-8;  // one rounding to bf16 (half an ulp is 2^-9), with room for one of an input
+};
+
+/// Memory for one run of an operation. The same sequence of calls, with the same names, has to be
+/// made for the reference and for the device under test.
+class Arena {
+ public:
+  Arena(kernels::Stream stream, DType type, DType rounding);
+  ~Arena();
+  Arena(const Arena&) = delete;
+
+  const kernels::Stream& stream() const { return stream_; }
+  DType type() const { return type_; }                        // of activations
+  DType param() const { return kernels::param_type(type_); }  // of parameters and statistics
+
+  /// Values in [low, high), the same for the same name and seed, rounded to the tested type.
+  void* input(const std::string& name, std::int64_t count, double low = -1, double high = 1);
+  void* input(const std::string& name, const std::vector<double>& values);
+  /// The same in param type; not rounded to bf16.
+  void* param_input(const std::string& name, std::int64_t count, double low = -1, double high = 1);
+  void* param_input(const std::string& name, const std::vector<double>& values);
+  std::int32_t* labels(const std::string& name, const std::vector<std::int32_t>& values);
+  std::uint64_t* keys(const std::string& name, const std::vector<std::uint64_t>& values);
+
+  void* output(const std::string& name, std::int64_t count);
+  void* param_output(const std::string& name, std::int64_t count);
+  std::int32_t* label_output(const std::string& name, std::int64_t count);
+  /// An input that the operation changes in place: compared like an output.
+  void* in_out(const std::string& name, std::int64_t count, double low = -1, double high = 1);
+  void* param_in_out(const std::string& name, const std::vector<double>& values);
+
+  void* workspace(std::size_t bytes);
+
+  /// The contents of an output (or input) as doubles.
+  std::vector<double> values(const std::string& name) const;
+  std::vector<std::string> outputs() const;
+  /// Fails the running test where bytes behind a buffer were written.
+  void check_guards() const;
+
+ private:
+  struct Buffer;
+  Buffer& add(const std::string& name, DType type, std::int64_t count, bool is_output);
+  void fill(Buffer& buffer, const std::vector<double>& values, DType rounding);
+
+  kernels::Stream stream_;
+  DType type_, rounding_;
+  std::map<std::string, std::unique_ptr<Buffer>> buffers_;
+  std::vector<std::string> outputs_;
+};
+
+/// Deterministic values in [low, high) for a name.
+std::vector<double> random_values(const std::string& name, std::int64_t count, double low,
+                                  double high);
+
+void compare_outputs(const Target& target, const Arena& reference, const Arena& tested,
+                     Tolerance tolerance);
+
+/// Fails where two runs of the same operation differ in any bit of any output.
+void compare_bits(const Arena& first, const Arena& second);
+
+/// Runs what `build(arena)` returns, with the workspace it asks for.
+template <class Build>
+void run_in(Arena& arena, Build&& build) {
+  auto op = build(arena);
+  if constexpr (requires { op.workspace; })
+    op.workspace = arena.workspace(kernels::workspace_bytes(arena.stream(), op));
+  kernels::launch(arena.stream(), op);
+}
+
+/// Runs `build` on the reference device and twice on the target: all outputs have to agree within
+/// the tolerance, the two runs of the target to the last bit.
+template <class Build>
+void compare(const Target& target, Build&& build, Tolerance tolerance) {
+  Arena reference({kernels::DeviceKind::reference}, DType::f64, target.type);
+  Arena first(target.stream, target.type, target.type),
+      second(target.stream, target.type, target.type);
+  for (Arena* arena : {&reference, &first, &second}) run_in(*arena, build);
+  compare_outputs(target, reference, first, tolerance);
+  compare_bits(first, second);
+}
+
+}  // namespace anaphase::test
