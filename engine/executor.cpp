@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/executor.hpp"
+
+namespace anaphase::engine {
+
+Tensor Eager::allocate(Shape shape, DType type) {
+  auto storage = std::make_shared<Storage>();
+  storage->device = device();
+  storage->bytes = count_of(shape) * kernels::size_of(type);
+  storage->owner = engine::allocate(device(), storage->bytes);
+  storage->data = storage->owner.get();
+  return {std::move(shape), type, std::move(storage)};
+}
+
+void Eager::run(Call call) {
+  call.body(device().stream());
+}
+
+}  // namespace anaphase::engine

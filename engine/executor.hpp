@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/tensor.hpp"
+
+namespace anaphase::engine {
+
+/// One kernel call: what it touches, and how to make it. The body asks its tensors for their
+/// addresses when it runs, so it can be recorded before they have any.
+struct Call {
+  std::string name;
+  std::vector<Tensor> reads, writes;  // every tensor used, in-place ones in both
+  std::function<void(const kernels::Stream&)> body;
+  double flops = 0;  // multiplications and additions
+};
+
+/// Who runs calls: at once (Eager), or later and again (Trace, in engine/program.hpp).
+class Executor {
+ public:
+  explicit Executor(Device device) : device_(device) {}
+  virtual ~Executor() = default;
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  const Device& device() const { return device_; }
+  /// A tensor for results of calls; its contents are undefined until a call writes them.
+  virtual Tensor allocate(Shape shape, DType type) = 0;
+  virtual void run(Call call) = 0;
+
+ private:
+  Device device_;
+};
+
+/// Runs each call when it is made, on memory allocated for it.
+class Eager final : public Executor {
+ public:
+  using Executor::Executor;
+  Tensor allocate(Shape shape, DType type) override;
+  void run(Call call) override;
+};
+
+}  // namespace anaphase::engine

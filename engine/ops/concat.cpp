@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/concat/concat.hpp"
+
+#include "engine/ops/check.hpp"
+#include "engine/ops/ops.hpp"
+
+namespace anaphase::engine {
+
+Tensor concat(Tape& tape, const Tensor& a, const Tensor& b) {
+  check(without_channels(a) == without_channels(b) && a.type() == b.type(), "concat",
+        "a has shape {}, b has shape {}: all axes but the last, and the types, have to agree",
+        to_string(a.shape()), to_string(b.shape()));
+  const int channels_a = static_cast<int>(a.dim(-1)), channels_b = static_cast<int>(b.dim(-1));
+  const std::int64_t rows = a.count() / channels_a;
+  const DType type = a.type();
+  const Tensor y = tape.allocate(with_channels(a, channels_a + channels_b), type);
+  tape.launch("concat", {a, b}, {y}, [=] {
+    return kernels::Concat{rows, channels_a, channels_b, type, a.data(), b.data(), y.data()};
+  });
+  tape.record({a, b}, y, [=, &tape](const Tensor& dy) -> std::vector<Tensor> {
+    const Tensor da = a.needs_gradient() ? tape.allocate_like(a) : Tensor{};
+    const Tensor db = b.needs_gradient() ? tape.allocate_like(b) : Tensor{};
+    tape.launch("split", {dy}, {da, db}, [=] {
+      return kernels::Split{rows, channels_a, channels_b, type, dy.data(), da.data(), db.data()};
+    });
+    return {da, db};
+  });
+  return y;
+}
+
+}  // namespace anaphase::engine

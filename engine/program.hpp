@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/executor.hpp"
+
+namespace anaphase::engine {
+
+/// What the planner made of a program's buffers.
+struct MemoryPlan {
+  std::size_t calls = 0;
+  std::size_t buffers = 0;
+  std::size_t peak_bytes = 0;   // the one block that all buffers share
+  std::size_t total_bytes = 0;  // what they would take without sharing
+};
+
+/// Time and work of the calls of one name in a program.
+struct CallProfile {
+  int calls = 0;
+  double seconds = 0;
+  double flops = 0;
+};
+
+/// A traced step: a fixed list of calls over one block of memory. Replaying allocates nothing; it
+/// reads and writes the same addresses each time, so new input is copied into the input tensors
+/// first and results are read from the result tensors before the next replay.
+class Program {
+ public:
+  Program() = default;
+
+  void replay();
+  const MemoryPlan& plan() const { return plan_; }
+  /// Replays once with a clock around every call (after a replay that warms up), summed by name.
+  std::map<std::string, CallProfile> profile();
+
+ private:
+  friend class Trace;
+  Device device_;
+  std::vector<Call> calls_;
+  std::shared_ptr<std::byte> block_;
+  MemoryPlan plan_;
+};
+
+/// Collects calls instead of running them. Tensors from make_tensor (inputs, parameters, state)
+/// keep their own memory; tensors allocated here share one block by lifetime, from the first call
+/// that names them to the last.
+class Trace final : public Executor {
+ public:
+  using Executor::Executor;
+  Tensor allocate(Shape shape, DType type) override;
+  void run(Call call) override;
+
+  /// Ends the trace. `results` stay readable after a replay. Throws std::logic_error when a call
+  /// reads a buffer that no earlier call has written.
+  Program finish(const std::vector<Tensor>& results);
+
+ private:
+  std::vector<Call> calls_;
+};
+
+/// A buffer's lifetime, in call numbers, both ends included.
+struct Lifetime {
+  std::size_t bytes = 0;
+  std::size_t first = 0, last = 0;
+};
+
+/// Offsets (multiples of 64) such that buffers alive at the same time do not overlap, and the bytes
+/// needed: largest buffer first, each at the lowest place that is free during its life (greedy by
+/// size, Pisarchyk and Lee, arXiv 2001.03288).
+std::size_t plan_offsets(const std::vector<Lifetime>& lifetimes, std::vector<std::size_t>& offsets);
+
+}  // namespace anaphase::engine

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/tape.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "kernels/elementwise/elementwise.hpp"
+
+namespace anaphase::engine {
+
+void Tape::record(std::vector<Tensor> inputs, const Tensor& output, Backward backward) {
+  if (mode_ == Mode::infer) return;
+  const bool needed = std::any_of(inputs.begin(), inputs.end(),
+                                  [](const Tensor& input) { return input.needs_gradient(); });
+  if (!needed) return;
+  output.impl_->needs_gradient = true;
+  nodes_.push_back({std::move(inputs), output, std::move(backward)});
+}
+
+void Tape::backward(const Tensor& root, Tensor seed) {
+  if (!root.needs_gradient())
+    throw std::logic_error("backward from a value that depends on nothing differentiable");
+  if (!seed) {
+    seed = allocate_like(root);
+    launch("fill", {}, {seed}, [seed] {
+      return kernels::Fill{seed.count(), seed.type(), 1.0, seed.data()};
+    });
+  }
+  accumulate(root, seed);
+  while (!nodes_.empty()) {
+    const Node node = std::move(nodes_.back());
+    nodes_.pop_back();
+    auto found = gradients_.extract(node.output.id());
+    if (found.empty()) continue;
+    const std::vector<Tensor> contributions = node.backward(found.mapped().value);
+    for (std::size_t i = 0; i < contributions.size(); ++i)
+      if (contributions[i] && node.inputs[i].needs_gradient())
+        accumulate(node.inputs[i], contributions[i]);
+  }
+}
+
+void Tape::accumulate(const Tensor& tensor, const Tensor& contribution) {
+  if (contribution.shape() != tensor.shape())
+    throw std::logic_error("gradient of shape " + to_string(contribution.shape()) +
+                           " for a value of shape " + to_string(tensor.shape()));
+  const auto add = [&](const Tensor& a, const Tensor& y) {
+    launch("gradient_sum", {a, contribution}, {y}, [a, b = contribution, y] {
+      return kernels::AddScaled{
+          .count = y.count(), .type = y.type(), .a = a.data(), .b = b.data(), .y = y.data()};
+    });
+  };
+  if (const Tensor sum = tensor.gradient()) return add(sum, sum);
+  Sum& sum = gradients_[tensor.id()];
+  if (!sum.value) {
+    sum.value = contribution;
+    return;
+  }
+  const Tensor result = sum.owned ? sum.value : allocate_like(contribution);
+  add(sum.value, result);
+  sum = {result, true};
+}
+
+Tensor Tape::gradient(const Tensor& tensor) const {
+  const auto found = gradients_.find(tensor.id());
+  return found == gradients_.end() ? Tensor{} : found->second.value;
+}
+
+Tensor Tape::converted(const Tensor& parameter, DType type) {
+  if (parameter.type() == type) return parameter.detach();
+  auto& [original, copy] = converted_[parameter.id()];
+  if (!copy) {
+    original = parameter;
+    copy = allocate(parameter.shape(), type);
+    launch("cast", {parameter}, {copy}, [parameter, y = copy] {
+      return kernels::Cast{y.count(), parameter.type(), y.type(), parameter.data(), y.data()};
+    });
+  }
+  return copy;
+}
+
+}  // namespace anaphase::engine

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "engine/executor.hpp"
+
+namespace anaphase::engine {
+
+/// Reverse-mode differentiation. Operations (engine/ops/*.hpp) launch their kernels through a tape
+/// and, where an input needs a gradient, leave a node on it; `backward` walks the nodes from last
+/// to first and adds where gradients meet. The walk launches kernels through the same executor, so
+/// a traced tape becomes a program of forward and backward pass alike.
+class Tape {
+ public:
+  enum class Mode : unsigned char { differentiate, infer };
+
+  explicit Tape(Executor& executor, Mode mode = Mode::differentiate)
+      : executor_(executor), mode_(mode) {}
+
+  const Device& device() const { return executor_.device(); }
+  Tensor allocate(Shape shape, DType type) { return executor_.allocate(std::move(shape), type); }
+  Tensor allocate_like(const Tensor& x) { return executor_.allocate(x.shape(), x.type()); }
+
+  /// Launches the kernel operation that `build()` returns. `build` runs once here, for the sizes,
+  /// and again whenever the call is made, for the addresses. Scratch memory is provided.
+  template <class Build>
+  void launch(std::string name, std::vector<Tensor> reads, std::vector<Tensor> writes, Build build);
+
+  /// Computes gradients of the node's inputs, in order, from that of its output; an empty tensor
+  /// for an input that gets none. Only inputs that need a gradient have to be computed.
+  using Backward = std::function<std::vector<Tensor>(const Tensor& output_gradient)>;
+  /// Notes how `output` came from `inputs`; nothing happens where no input needs a gradient.
+  void record(std::vector<Tensor> inputs, const Tensor& output, Backward backward);
+
+  /// Asks for the gradient of a tensor that is no parameter: call before it is used, read with
+  /// `gradient`.
+  void watch(const Tensor& tensor) { tensor.impl_->needs_gradient = true; }
+
+  /// Gradients of `root` (times `seed`; ones if empty) for everything recorded. Parameters'
+  /// gradients are added to Tensor::gradient(). The nodes are spent.
+  void backward(const Tensor& root, Tensor seed = {});
+  /// After `backward`: the gradient of a watched tensor, empty if `root` does not depend on it.
+  Tensor gradient(const Tensor& tensor) const;
+
+  /// `parameter` in another type, converted once for each tape; gradients do not pass through.
+  Tensor converted(const Tensor& parameter, DType type);
+
+ private:
+  struct Node {
+    std::vector<Tensor> inputs;
+    Tensor output;
+    Backward backward;
+  };
+  struct Sum {
+    Tensor value;
+    bool owned = false;  // by the tape alone: may be added to in place
+  };
+  void accumulate(const Tensor& tensor, const Tensor& contribution);
+
+  Executor& executor_;
+  Mode mode_;
+  std::vector<Node> nodes_;
+  std::unordered_map<const void*, Sum> gradients_;
+  std::unordered_map<const void*, std::pair<Tensor, Tensor>> converted_;  // parameter, its copy
+};
+
+/// Floating-point operations of a kernel call: its own count where the operation defines one
+/// (`flop_count(op)`), else `written` elements times a nominal 8.
+template <class Operation>
+double flops_of(const Operation& op, double written) {
+  if constexpr (requires { flop_count(op); })
+    return flop_count(op);
+  else
+    return 8 * written;
+}
+
+template <class Build>
+void Tape::launch(std::string name, std::vector<Tensor> reads, std::vector<Tensor> writes,
+                  Build build) {
+  auto op = build();
+  double written = 0;
+  for (const Tensor& tensor : writes)
+    if (tensor) written += static_cast<double>(tensor.count());
+  const double flops = flops_of(op, written);
+  if constexpr (requires { op.workspace; }) {
+    const std::size_t bytes = kernels::workspace_bytes(device().stream(), op);
+    Tensor scratch;
+    if (bytes > 0) {
+      scratch = allocate({static_cast<std::int64_t>((bytes + 3) / 4)}, DType::i32);
+      writes.push_back(scratch);
+    }
+    executor_.run({std::move(name), std::move(reads), std::move(writes),
+                   [build = std::move(build), scratch](const kernels::Stream& stream) {
+                     auto call = build();
+                     call.workspace = scratch.data();
+                     kernels::launch(stream, call);
+                   },
+                   flops});
+  } else {
+    executor_.run({std::move(name), std::move(reads), std::move(writes),
+                   [build = std::move(build)](const kernels::Stream& stream) {
+                     kernels::launch(stream, build());
+                   },
+                   flops});
+  }
+}
+
+}  // namespace anaphase::engine
