@@ -34,17 +34,21 @@ Initial uniform_by_fan_in(std::int64_t fan_in) {
   return {.bound = 1 / std::sqrt(static_cast<double>(fan_in))};
 }
 
-Tensor ParameterSet::declare(std::string name, Shape shape, Initial initial) {
+Tensor ParameterSet::add(std::string name, Shape shape, Initial initial, bool trainable) {
+  for (const Entry& entry : entries_)
+    if (entry.name == name) throw std::logic_error("two parameters named " + name);
   Tensor tensor(std::move(shape), DType::f32, nullptr);
-  tensor.impl_->needs_gradient = true;
-  entries_.push_back({std::move(name), tensor, initial, true});
+  tensor.impl_->needs_gradient = trainable;
+  entries_.push_back({std::move(name), tensor, initial, trainable});
   return tensor;
 }
 
+Tensor ParameterSet::declare(std::string name, Shape shape, Initial initial) {
+  return add(std::move(name), std::move(shape), initial, true);
+}
+
 Tensor ParameterSet::declare_buffer(std::string name, Shape shape, double value) {
-  Tensor tensor(std::move(shape), DType::f32, nullptr);
-  entries_.push_back({std::move(name), tensor, {.constant = value}, false});
-  return tensor;
+  return add(std::move(name), std::move(shape), {.constant = value}, false);
 }
 
 void ParameterSet::materialise(const Device& device, std::uint64_t seed) {

@@ -32,7 +32,8 @@ class ParameterSet {
     bool trainable = true;
   };
 
-  /// A handle that has its shape now and its memory after `materialise`.
+  /// A handle that has its shape now and its memory after `materialise`. Throws std::logic_error
+  /// for a name that is taken.
   Tensor declare(std::string name, Shape shape, Initial initial);
   Tensor declare_buffer(std::string name, Shape shape, double value);
 
@@ -54,6 +55,8 @@ class ParameterSet {
   void copy_from(const ParameterSet& other);
 
  private:
+  Tensor add(std::string name, Shape shape, Initial initial, bool trainable);
+
   std::vector<Entry> entries_;
   Tensor values_, gradients_, buffers_;
   std::int64_t decayed_count_ = 0;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/tape.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 
 #include "kernels/elementwise/elementwise.hpp"
@@ -18,8 +21,9 @@ void Tape::record(std::vector<Tensor> inputs, const Tensor& output, Backward bac
 }
 
 void Tape::backward(const Tensor& root, Tensor seed) {
-  if (!root.needs_gradient())
-    throw std::logic_error("backward from a value that depends on nothing differentiable");
+  if (std::none_of(nodes_.begin(), nodes_.end(),
+                   [&](const Node& node) { return node.output.id() == root.id(); }))
+    throw std::logic_error("backward from a value that no recorded operation has made");
   if (!seed) {
     seed = allocate_like(root);
     launch("fill", {}, {seed}, [seed] {
@@ -27,22 +31,28 @@ void Tape::backward(const Tensor& root, Tensor seed) {
     });
   }
   accumulate(root, seed);
-  while (!nodes_.empty()) {
-    const Node node = std::move(nodes_.back());
-    nodes_.pop_back();
-    auto found = gradients_.extract(node.output.id());
-    if (found.empty()) continue;
-    const std::vector<Tensor> contributions = node.backward(found.mapped().value);
+  std::vector<Node> recorded = std::move(nodes_), unreached;
+  for (auto node = recorded.rbegin(); node != recorded.rend(); ++node) {
+    const auto found = gradients_.extract(node->output.id());
+    if (found.empty()) {
+      unreached.push_back(std::move(*node));
+      continue;
+    }
+    const std::vector<Tensor> contributions = node->backward(found.mapped().value);
     for (std::size_t i = 0; i < contributions.size(); ++i)
-      if (contributions[i] && node.inputs[i].needs_gradient())
-        accumulate(node.inputs[i], contributions[i]);
+      if (contributions[i] && node->inputs[i].needs_gradient())
+        accumulate(node->inputs[i], contributions[i]);
+    *node = {};  // its tensors may go
   }
+  nodes_.assign(std::make_move_iterator(unreached.rbegin()),
+                std::make_move_iterator(unreached.rend()));
 }
 
 void Tape::accumulate(const Tensor& tensor, const Tensor& contribution) {
-  if (contribution.shape() != tensor.shape())
-    throw std::logic_error("gradient of shape " + to_string(contribution.shape()) +
-                           " for a value of shape " + to_string(tensor.shape()));
+  if (contribution.shape() != tensor.shape() || contribution.type() != tensor.type())
+    throw std::logic_error(fmt::format(
+        "gradient of {} {} for a value of {} {}", name_of(contribution.type()),
+        to_string(contribution.shape()), name_of(tensor.type()), to_string(tensor.shape())));
   const auto add = [&](const Tensor& a, const Tensor& y) {
     launch("gradient_sum", {a, contribution}, {y}, [a, b = contribution, y] {
       return kernels::AddScaled{

@@ -26,6 +26,8 @@ class Tape {
   Tensor allocate(Shape shape, DType type) { return executor_.allocate(std::move(shape), type); }
   Tensor allocate_like(const Tensor& x) { return executor_.allocate(x.shape(), x.type()); }
 
+  bool differentiates() const { return mode_ == Mode::differentiate; }
+
   /// Launches the kernel operation that `build()` returns. `build` runs once here, for the sizes,
   /// and again whenever the call is made, for the addresses. Scratch memory is provided.
   template <class Build>
@@ -42,7 +44,8 @@ class Tape {
   void watch(const Tensor& tensor) { tensor.impl_->needs_gradient = true; }
 
   /// Gradients of `root` (times `seed`; ones if empty) for everything recorded. Parameters'
-  /// gradients are added to Tensor::gradient(). The nodes are spent.
+  /// gradients are added to Tensor::gradient(). The nodes that `root` depends on are spent; those
+  /// of other roots stay. Throws std::logic_error for a root that no node on the tape has made.
   void backward(const Tensor& root, Tensor seed = {});
   /// After `backward`: the gradient of a watched tensor, empty if `root` does not depend on it.
   Tensor gradient(const Tensor& tensor) const;

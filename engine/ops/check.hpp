@@ -25,6 +25,14 @@ inline void check_shape(const Tensor& tensor, const Shape& expected, std::string
         tensor ? to_string(tensor.shape()) : "none", to_string(expected));
 }
 
+/// Of an input that a kernel reads as the type of another.
+inline void check_tensor(const Tensor& tensor, const Shape& expected, DType type,
+                         std::string_view operation, std::string_view name) {
+  check_shape(tensor, expected, operation, name);
+  check(tensor.type() == type, operation, "{} is {}, expected {}", name, name_of(tensor.type()),
+        name_of(type));
+}
+
 /// Elements of a tensor without its first axis.
 inline std::int64_t per_sample(const Tensor& x) {
   return x.count() / x.dim(0);

@@ -8,8 +8,8 @@ namespace anaphase::engine {
 
 Tensor concat(Tape& tape, const Tensor& a, const Tensor& b) {
   check(without_channels(a) == without_channels(b) && a.type() == b.type(), "concat",
-        "a has shape {}, b has shape {}: all axes but the last, and the types, have to agree",
-        to_string(a.shape()), to_string(b.shape()));
+        "a is {} of shape {}, b is {} of shape {}: types and all axes but the last have to agree",
+        name_of(a.type()), to_string(a.shape()), name_of(b.type()), to_string(b.shape()));
   const int channels_a = static_cast<int>(a.dim(-1)), channels_b = static_cast<int>(b.dim(-1));
   const std::int64_t rows = a.count() / channels_a;
   const DType type = a.type();

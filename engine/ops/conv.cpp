@@ -15,8 +15,12 @@ kernels::ConvShape shape_of(const Tensor& x, const Tensor& weight, const ConvOpt
   check(static_cast<int>(weight.shape().size()) == rank, "conv",
         "weight has shape {}, x has shape {}: both need the same number of axes",
         to_string(weight.shape()), to_string(x.shape()));
-  check(weight.dim(-1) == x.dim(-1), "conv", "weight has {} input channels, x has {}",
-        weight.dim(-1), x.dim(-1));
+  check(weight.dim(-1) == x.dim(-1), "conv",
+        "weight has shape {}, x has shape {}: the last axes have to agree",
+        to_string(weight.shape()), to_string(x.shape()));
+  check(options.stride > 0 && options.padding >= 0, "conv",
+        "stride is {} and padding {}, expected 1 or more and 0 or more", options.stride,
+        options.padding);
   const auto extent = [](const Tensor& t, int axis) { return static_cast<int>(t.dim(axis)); };
   const bool is_3d = rank == 5;
   kernels::ConvShape shape{.n = extent(x, 0),
@@ -50,8 +54,9 @@ bool differentiable_from_result(Activation activation) {
 Tensor conv(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias,
             const ConvOptions& options) {
   const kernels::ConvShape shape = shape_of(x, weight, options);
-  const bool gradient = x.needs_gradient() || weight.needs_gradient() || bias.needs_gradient() ||
-                        options.residual.needs_gradient();
+  const bool gradient =
+      tape.differentiates() && (x.needs_gradient() || weight.needs_gradient() ||
+                                bias.needs_gradient() || options.residual.needs_gradient());
   if (gradient && options.activation != Activation::none &&
       !differentiable_from_result(options.activation)) {
     ConvOptions plain = options;
@@ -62,9 +67,9 @@ Tensor conv(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bia
   Shape y_shape{x.dim(0), shape.out_h(), shape.out_w(), shape.c_out};
   if (x.shape().size() == 5) y_shape.insert(y_shape.begin() + 1, shape.out_d());
   if (bias) check_shape(bias, {shape.c_out}, "conv", "bias");
-  if (options.residual) check_shape(options.residual, y_shape, "conv", "residual");
-
   const DType type = x.type();
+  if (options.residual) check_tensor(options.residual, y_shape, type, "conv", "residual");
+
   const Tensor w = tape.converted(weight, type);
   const Tensor y = tape.allocate(y_shape, type);
   tape.launch("conv_forward", {x, w, bias, options.residual}, {y}, [=] {

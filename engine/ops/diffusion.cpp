@@ -61,7 +61,7 @@ Noised forward_noise(Tape& tape, const Tensor& x, const Tensor& t, const Tensor&
 
 Tensor predict_clean(Tape& tape, const Tensor& x_t, const Tensor& noise, const Tensor& t,
                      const Tensor& alpha_bar, float low, float high) {
-  check_shape(noise, x_t.shape(), "predict_clean", "noise");
+  check_tensor(noise, x_t.shape(), x_t.type(), "predict_clean", "noise");
   check_shape(t, {x_t.dim(0)}, "predict_clean", "t");
   const Tensor x0 = tape.allocate_like(x_t);
   tape.launch("predict_clean", {x_t, noise, t, alpha_bar}, {x0}, [=] {
@@ -82,7 +82,7 @@ Tensor predict_clean(Tape& tape, const Tensor& x_t, const Tensor& noise, const T
 Reversed reverse_step(Tape& tape, const Tensor& x_t, const Tensor& prediction,
                       const Tensor& coefficients, const Tensor& step, const Tensor& keys,
                       std::uint32_t draw, float low, float high) {
-  check_shape(prediction, x_t.shape(), "reverse_step", "prediction");
+  check_tensor(prediction, x_t.shape(), x_t.type(), "reverse_step", "prediction");
   check_shape(coefficients, {kernels::ReverseStepCoefficients::count}, "reverse_step",
               "coefficients");
   check_shape(keys, {x_t.dim(0)}, "reverse_step", "keys");

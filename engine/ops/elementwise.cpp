@@ -49,7 +49,7 @@ Tensor dropout(Tape& tape, const Tensor& x, float rate, const Tensor& keys, std:
 
 Tensor add_scaled(Tape& tape, const Tensor& a, const Tensor& b, double alpha, double beta,
                   const Tensor& factor) {
-  if (b) check_shape(b, a.shape(), "add_scaled", "b");
+  if (b) check_tensor(b, a.shape(), a.type(), "add_scaled", "b");
   if (factor) check_shape(factor, {1}, "add_scaled", "factor");
   const DType type = a.type();
   const auto apply = [=, &tape](const Tensor& from_a, const Tensor& from_b, double weight_a,
@@ -80,7 +80,7 @@ Tensor add_scaled(Tape& tape, const Tensor& a, const Tensor& b, double alpha, do
 
 Tensor add_per_sample(Tape& tape, const Tensor& x, const Tensor& v) {
   const std::int64_t n = x.dim(0), channels = x.dim(-1);
-  check_shape(v, {n, channels}, "add_per_sample", "v");
+  check_tensor(v, {n, channels}, x.type(), "add_per_sample", "v");
   const std::int64_t pixels = per_sample(x) / channels;
   const DType type = x.type();
   const Tensor y = tape.allocate_like(x);

@@ -15,9 +15,9 @@ Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& b
   const std::int64_t rows = x.count() / in;
   const Shape y_shape = with_channels(x, out);
   if (bias) check_shape(bias, {out}, "linear", "bias");
-  if (residual) check_shape(residual, y_shape, "linear", "residual");
-
   const DType type = x.type();
+  if (residual) check_tensor(residual, y_shape, type, "linear", "residual");
+
   const Tensor w = tape.converted(weight, type);
   const Tensor y = tape.allocate(y_shape, type);
   tape.launch("linear_forward", {x, w, bias, residual}, {y}, [=] {

@@ -74,7 +74,7 @@ Tensor cross_entropy_loss(Tape& tape, const Tensor& logits, const Tensor& labels
 
 Tensor mean_squared_error(Tape& tape, const Tensor& prediction, const Tensor& target,
                           const Tensor& weight) {
-  check_shape(target, prediction.shape(), "mean_squared_error", "target");
+  check_tensor(target, prediction.shape(), prediction.type(), "mean_squared_error", "target");
   if (weight) check_shape(weight, {prediction.dim(0)}, "mean_squared_error", "weight");
   const int n = static_cast<int>(prediction.dim(0));
   const DType type = prediction.type();

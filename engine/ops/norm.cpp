@@ -13,7 +13,8 @@ Tensor group_norm(Tape& tape, const Tensor& x, const Tensor& gamma, const Tensor
         "{} channels cannot be divided into {} groups", channels, groups);
   check_shape(gamma, {channels}, "group_norm", "gamma");
   check_shape(beta, {channels}, "group_norm", "beta");
-  if (scale_shift) check_shape(scale_shift, {n, 2 * channels}, "group_norm", "scale_shift");
+  if (scale_shift)
+    check_tensor(scale_shift, {n, 2 * channels}, x.type(), "group_norm", "scale_shift");
   check(activation == Activation::none || activation == Activation::silu, "group_norm",
         "only none and silu can be fused");
 

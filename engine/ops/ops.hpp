@@ -83,9 +83,12 @@ Tensor cast(Tape& tape, const Tensor& x, DType type);
 
 /// gain * softmax + offset; (1, 0): probabilities, (2, -1): the mask signal of a diffusion network.
 Tensor softmax(Tape& tape, const Tensor& logits, float gain = 1, float offset = 0);
-/// int32 [...]; `kernels::ignore_label` where the largest probability is below `confidence`. No
-/// gradient.
-Tensor argmax(Tape& tape, const Tensor& logits, float confidence = 0);
+struct ArgmaxOptions {
+  float confidence = 0;        // below this probability the label is kernels::ignore_label
+  bool probabilities = false;  // x are probabilities, not logits
+};
+/// int32 [...], the class of the largest value. No gradient.
+Tensor argmax(Tape& tape, const Tensor& x, const ArgmaxOptions& options = {});
 /// labels [...] -> [..., K] of `type`: on at the label, off elsewhere. No gradient.
 Tensor one_hot(Tape& tape, const Tensor& labels, int classes, DType type, float on = 1,
                float off = 0);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/resample/resample.hpp"
 
+#include <algorithm>
+
 #include "engine/ops/check.hpp"
 #include "engine/ops/ops.hpp"
 #include "kernels/pool/pool.hpp"
@@ -33,6 +35,8 @@ Tensor resample(Tape& tape, const Tensor& x, const Shape& extents, ResampleMode 
   check((axes == 2 || axes == 3) && extents.size() == axes, "resample",
         "x has shape {}, extents are {}: expected 2 or 3 spatial axes in both",
         to_string(x.shape()), to_string(extents));
+  check(*std::min_element(extents.begin(), extents.end()) > 0, "resample",
+        "extents are {}, expected positive numbers", to_string(extents));
   const auto extent = [](std::int64_t value) { return static_cast<int>(value); };
   const bool is_3d = axes == 3;
   const kernels::ResampleShape shape{.n = extent(x.dim(0)),

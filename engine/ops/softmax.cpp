@@ -25,13 +25,17 @@ Tensor softmax(Tape& tape, const Tensor& logits, float gain, float offset) {
   return y;
 }
 
-Tensor argmax(Tape& tape, const Tensor& logits, float confidence) {
-  const int classes = static_cast<int>(logits.dim(-1));
-  const Tensor labels = tape.allocate(without_channels(logits), DType::i32);
-  tape.launch("argmax", {logits}, {labels}, [=] {
-    return kernels::Argmax{
-        logits.count() / classes, classes, logits.type(), confidence, logits.data(),
-        labels.as<std::int32_t>()};
+Tensor argmax(Tape& tape, const Tensor& x, const ArgmaxOptions& options) {
+  const int classes = static_cast<int>(x.dim(-1));
+  const Tensor labels = tape.allocate(without_channels(x), DType::i32);
+  tape.launch("argmax", {x}, {labels}, [=] {
+    return kernels::Argmax{.rows = labels.count(),
+                           .classes = classes,
+                           .type = x.type(),
+                           .confidence = options.confidence,
+                           .probabilities = options.probabilities,
+                           .x = x.data(),
+                           .labels = labels.as<std::int32_t>()};
   });
   return labels;
 }

@@ -44,4 +44,16 @@ void run(Cpu, const AttentionBackward& op);
 std::size_t workspace_bytes(Cpu, const AttentionForward& op);
 std::size_t workspace_bytes(Cpu, const AttentionBackward& op);
 
+/// Multiplications and additions of the matrix products: two forward, five backward (one
+/// recomputed).
+inline double flop_count(const AttentionShape& s) {
+  return 2.0 * s.n * s.heads * s.tokens * static_cast<double>(s.tokens) * s.head_dim;
+}
+inline double flop_count(const AttentionForward& op) {
+  return 2 * flop_count(op.shape);
+}
+inline double flop_count(const AttentionBackward& op) {
+  return 5 * flop_count(op.shape);
+}
+
 }  // namespace anaphase::kernels

@@ -26,12 +26,10 @@ struct PhiloxBlock {
   std::uint32_t lane[4];
 };
 
-/// Ten rounds on the counter (block, draw).
-ANAPHASE_HOST_DEVICE inline PhiloxBlock philox(std::uint64_t key, std::uint64_t block,
-                                               std::uint32_t draw) {
-  std::uint32_t c0 = static_cast<std::uint32_t>(block),
-                c1 = static_cast<std::uint32_t>(block >> 32);
-  std::uint32_t c2 = draw, c3 = 0;
+/// Ten rounds on a counter of 128 bits, its lowest word first.
+ANAPHASE_HOST_DEVICE inline PhiloxBlock philox4x32(std::uint64_t key, std::uint32_t c0,
+                                                   std::uint32_t c1, std::uint32_t c2,
+                                                   std::uint32_t c3) {
   std::uint32_t k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = 0xD2511F53ULL * c0, p1 = 0xCD9E8D57ULL * c2;
@@ -45,6 +43,13 @@ ANAPHASE_HOST_DEVICE inline PhiloxBlock philox(std::uint64_t key, std::uint64_t 
     k1 += 0xBB67AE85U;
   }
   return {{c0, c1, c2, c3}};
+}
+
+/// Block `block` of the numbers that `draw` takes from `key`.
+ANAPHASE_HOST_DEVICE inline PhiloxBlock philox(std::uint64_t key, std::uint64_t block,
+                                               std::uint32_t draw) {
+  return philox4x32(key, static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
+                    draw, 0);
 }
 
 /// 32 random bits -> (0, 1): (upper 23 bits + 1/2) / 2^23, exact in float and never 0 nor 1, so

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
+
 #include "kernels/common/launch.hpp"
 
 namespace anaphase::kernels {
@@ -71,5 +73,31 @@ void run(Cpu, const ConvWeightGradient& op);
 std::size_t workspace_bytes(Cpu, const ConvForward& op);
 std::size_t workspace_bytes(Cpu, const ConvInputGradient& op);
 std::size_t workspace_bytes(Cpu, const ConvWeightGradient& op);
+
+// On the CPU, ConvForward and ConvInputGradient give the same bits with any number of threads.
+// ConvWeightGradient sums over pixels in an order that depends on the number of threads of the
+// process, which is fixed when it makes its first plan (kernels/common/onednn.hpp): its bits repeat
+// from run to run with the same OMP_NUM_THREADS, and differ in the last places with another one.
+
+/// oneDNN's name of what runs the operation, such as "brgconv:avx512_core"; "ref..." is a plain
+/// loop.
+std::string implementation(Cpu, const ConvForward& op);
+std::string implementation(Cpu, const ConvInputGradient& op);
+std::string implementation(Cpu, const ConvWeightGradient& op);
+
+/// Multiplications and additions of one direction: 2 per output element, tap and input channel.
+inline double flop_count(const ConvShape& s) {
+  return 2.0 * s.n * s.out_d() * s.out_h() * s.out_w() * s.c_out * s.kernel_d * s.kernel_h *
+         s.kernel_w * s.c_in;
+}
+inline double flop_count(const ConvForward& op) {
+  return flop_count(op.shape);
+}
+inline double flop_count(const ConvInputGradient& op) {
+  return flop_count(op.shape);
+}
+inline double flop_count(const ConvWeightGradient& op) {
+  return flop_count(op.shape);
+}
 
 }  // namespace anaphase::kernels

@@ -35,6 +35,7 @@ struct GroupNormForward {
   void* y = nullptr;
   void* mean = nullptr;
   void* rstd = nullptr;
+  void* workspace = nullptr;
 };
 
 /// dx, dgamma, dbeta (param type) and dscale_shift (of `type`, null exactly when scale_shift is
@@ -63,6 +64,7 @@ void run(Reference, const GroupNormBackward& op);
 
 void run(Cpu, const GroupNormForward& op);
 void run(Cpu, const GroupNormBackward& op);
+std::size_t workspace_bytes(Cpu, const GroupNormForward& op);
 std::size_t workspace_bytes(Cpu, const GroupNormBackward& op);
 
 }  // namespace anaphase::kernels

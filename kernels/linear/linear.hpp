@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "kernels/common/launch.hpp"
 
@@ -57,5 +58,21 @@ void run(Cpu, const LinearWeightGradient& op);
 std::size_t workspace_bytes(Cpu, const LinearForward& op);
 std::size_t workspace_bytes(Cpu, const LinearInputGradient& op);
 std::size_t workspace_bytes(Cpu, const LinearWeightGradient& op);
+
+/// oneDNN's name of what runs the operation, such as "x64:gemm:jit"; "ref..." is a plain loop.
+std::string implementation(Cpu, const LinearForward& op);
+std::string implementation(Cpu, const LinearInputGradient& op);
+std::string implementation(Cpu, const LinearWeightGradient& op);
+
+/// Multiplications and additions.
+inline double flop_count(const LinearForward& op) {
+  return 2.0 * static_cast<double>(op.rows) * op.in * op.out;
+}
+inline double flop_count(const LinearInputGradient& op) {
+  return 2.0 * static_cast<double>(op.rows) * op.in * op.out;
+}
+inline double flop_count(const LinearWeightGradient& op) {
+  return 2.0 * static_cast<double>(op.rows) * op.in * op.out;
+}
 
 }  // namespace anaphase::kernels

@@ -31,12 +31,14 @@ struct SoftmaxBackward {
 };
 
 /// label[r] = the class with the largest x[r, c], the lowest of equals; ignore_label where the
-/// largest softmax probability of the row is below `confidence` (0: never).
+/// largest probability of the row is below `confidence` (0: never). x are logits, whose softmax is
+/// the probability, or with `probabilities` the probabilities themselves.
 struct Argmax {
   std::int64_t rows = 0;
   int classes = 0;
   DType type = DType::f32;
   float confidence = 0;
+  bool probabilities = false;
   const void* x = nullptr;
   std::int32_t* labels = nullptr;
 };

@@ -13,10 +13,12 @@
 //   });
 //
 // Inputs are rounded to the tested type before either device sees them, so that the error measured
-// is the kernel's alone. Outputs start as NaN (or all bits set) with guard bytes behind them: an
+// is the kernel's alone. Outputs start as NaN (integers as 0x80...) with guard bytes behind them: an
 // element left unwritten or a write past the end fails. Outputs are compared by
 //   |y - y_ref| <= absolute + relative * (|y_ref| + scale),  scale = root mean square of y_ref
 // and a NaN on one side alone fails.
+
+#include <omp.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -83,8 +85,8 @@ class Arena {
   /// The contents of an output (or input) as doubles.
   std::vector<double> values(const std::string& name) const;
   std::vector<std::string> outputs() const;
-  /// Fails the running test where bytes behind a buffer were written.
-  void check_guards() const;
+  /// A message for every buffer behind which bytes were written.
+  std::vector<std::string> overruns() const;
 
  private:
   struct Buffer;
@@ -101,6 +103,11 @@ class Arena {
 std::vector<double> random_values(const std::string& name, std::int64_t count, double low,
                                   double high);
 
+/// A message for every output that is not as it should be, and for every overrun.
+std::vector<std::string> mismatches(const Target& target, const Arena& reference,
+                                    const Arena& tested, Tolerance tolerance);
+
+/// Fails the running test for every mismatch.
 void compare_outputs(const Target& target, const Arena& reference, const Arena& tested,
                      Tolerance tolerance);
 
@@ -126,6 +133,19 @@ void compare(const Target& target, Build&& build, Tolerance tolerance) {
   for (Arena* arena : {&reference, &first, &second}) run_in(*arena, build);
   compare_outputs(target, reference, first, tolerance);
   compare_bits(first, second);
+}
+
+/// Fails where the result on the target depends on the number of threads.
+template <class Build>
+void compare_thread_counts(const Target& target, Build&& build) {
+  const int threads = omp_get_max_threads();
+  Arena one(target.stream, target.type, target.type), three(target.stream, target.type, target.type);
+  omp_set_num_threads(1);
+  run_in(one, build);
+  omp_set_num_threads(3);
+  run_in(three, build);
+  omp_set_num_threads(threads);
+  compare_bits(one, three);
 }
 
 }  // namespace anaphase::test

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/common/onednn.hpp"
+#include "kernels/conv/conv.hpp"
+
+// Activations stay channels last. Weights are reordered into the layout that oneDNN prefers for the
+// direction at hand, and weight gradients back from it, inside the workspace in every call: in
+// training they change in every step, and it costs about 1 % of the convolution.
+
+namespace anaphase::kernels {
+namespace {
+
+using dnnl::convolution_backward_data;
+using dnnl::convolution_backward_weights;
+using dnnl::convolution_forward;
+using onednn::Desc;
+using onednn::Key;
+using onednn::Operation;
+using onednn::Place;
+using onednn::Plan;
+using onednn::Tag;
+
+constexpr auto direct = dnnl::algorithm::convolution_direct;
+constexpr auto training = dnnl::prop_kind::forward_training;
+
+/// The tensors of a convolution as oneDNN describes them: with depth only where there is any.
+struct Tensors {
+  Desc x, y, bias;
+  Desc weight, weight_gradient;          // as the contract lays them out
+  Desc any_weight, any_weight_gradient;  // as oneDNN likes
+  dnnl::memory::dims strides, pads;
+
+  Tensors(const ConvShape& s, DType type) {
+    const bool flat = s.d == 1 && s.kernel_d == 1 && s.pad_d == 0;
+    const auto dims = [&](int first, int second, int depth, int height, int width) {
+      return flat ? dnnl::memory::dims{first, second, height, width}
+                  : dnnl::memory::dims{first, second, depth, height, width};
+    };
+    const auto element = onednn::data_type(type);
+    const auto param = onednn::data_type(param_type(type));
+    const Tag channels_last = flat ? Tag::nhwc : Tag::ndhwc;
+    const auto weight_dims = dims(s.c_out, s.c_in, s.kernel_d, s.kernel_h, s.kernel_w);
+    x = Desc(dims(s.n, s.c_in, s.d, s.h, s.w), element, channels_last);
+    y = Desc(dims(s.n, s.c_out, s.out_d(), s.out_h(), s.out_w()), element, channels_last);
+    bias = Desc({s.c_out}, param, Tag::a);
+    weight = Desc(weight_dims, element, channels_last);
+    weight_gradient = Desc(weight_dims, param, channels_last);
+    any_weight = Desc(weight_dims, element, Tag::any);
+    any_weight_gradient = Desc(weight_dims, param, Tag::any);
+    strides = {s.stride_d, s.stride_h, s.stride_w};
+    pads = {s.pad_d, s.pad_h, s.pad_w};
+    if (flat) {
+      strides.erase(strides.begin());
+      pads.erase(pads.begin());
+    }
+  }
+
+  convolution_forward::primitive_desc forward(const Desc& wanted_bias,
+                                              const dnnl::primitive_attr& attr) const {
+    return onednn::describe<convolution_forward>(attr, training, direct, x, any_weight, wanted_bias,
+                                                 y, strides, pads, pads);
+  }
+};
+
+Key key_of(Operation operation, const ConvShape& s, DType type) {
+  return Key(operation, type,
+             {s.n, s.d, s.h, s.w, s.c_in, s.c_out, s.kernel_d, s.kernel_h, s.kernel_w, s.stride_d,
+              s.stride_h, s.stride_w, s.pad_d, s.pad_h, s.pad_w});
+}
+
+}  // namespace
+
+static Key key_of(const ConvForward& op) {
+  return key_of(Operation::conv_forward, op.shape, op.type)
+      .fused(op.bias, op.residual, op.activation, op.slope);
+}
+
+static Key key_of(const ConvInputGradient& op) {
+  return key_of(Operation::conv_input_gradient, op.shape, op.type);
+}
+
+static Key key_of(const ConvWeightGradient& op) {
+  return key_of(Operation::conv_weight_gradient, op.shape, op.type)
+      .fused(op.dbias, false, Activation::none, 0);
+}
+
+/// Buffers: workspace, x, weight, bias, y.
+static Plan make_plan(const ConvForward& op) {
+  const Tensors t(op.shape, op.type);
+  const Desc bias = op.bias ? t.bias : Desc();
+  const auto conv =
+      t.forward(bias, onednn::attributes(op.residual != nullptr, op.activation, op.slope));
+  Plan plan;
+  const Place weight = plan.reordered(t.weight, {2}, conv.weights_desc());
+  plan.add(conv, {{DNNL_ARG_SRC, t.x, {1}},
+                  {DNNL_ARG_WEIGHTS, conv.weights_desc(), weight},
+                  {DNNL_ARG_BIAS, bias, {3}},
+                  {DNNL_ARG_DST, t.y, {4}}});
+  return plan;
+}
+
+/// Buffers: workspace, dy, weight, dx.
+static Plan make_plan(const ConvInputGradient& op) {
+  const Tensors t(op.shape, op.type);
+  const auto conv = onednn::describe_backward<convolution_backward_data>(
+      t.forward({}, onednn::attributes()), direct, t.x, t.any_weight, t.y, t.strides, t.pads,
+      t.pads);
+  Plan plan;
+  const Place weight = plan.reordered(t.weight, {2}, conv.weights_desc());
+  plan.add(conv, {{DNNL_ARG_DIFF_DST, t.y, {1}},
+                  {DNNL_ARG_WEIGHTS, conv.weights_desc(), weight},
+                  {DNNL_ARG_DIFF_SRC, t.x, {3}}});
+  return plan;
+}
+
+/// Buffers: workspace, x, dy, dweight, dbias.
+static Plan make_plan(const ConvWeightGradient& op) {
+  const Tensors t(op.shape, op.type);
+  const Desc dbias = op.dbias ? t.bias : Desc();
+  const auto conv = onednn::describe_backward<convolution_backward_weights>(
+      t.forward({}, onednn::attributes()), direct, t.x, t.any_weight_gradient, dbias, t.y,
+      t.strides, t.pads, t.pads);
+  const Desc preferred = conv.diff_weights_desc();
+  const bool same = preferred == t.weight_gradient;
+  Plan plan;
+  const Place dweight = same ? Place{3} : plan.reserve(preferred);
+  plan.add(conv, {{DNNL_ARG_SRC, t.x, {1}},
+                  {DNNL_ARG_DIFF_DST, t.y, {2}},
+                  {DNNL_ARG_DIFF_WEIGHTS, preferred, dweight},
+                  {DNNL_ARG_DIFF_BIAS, dbias, {4}}});
+  if (!same) plan.reorder(preferred, dweight, t.weight_gradient, {3});
+  return plan;
+}
+
+void run(Cpu, const ConvForward& op) {
+  const ConvShape& s = op.shape;
+  const std::size_t elements = std::size_t{1} * s.n * s.out_d() * s.out_h() * s.out_w() * s.c_out;
+  if (op.residual) onednn::copy(op.y, op.residual, elements * size_of(op.type));
+  onednn::run_on(op, {op.workspace, op.x, op.weight, op.bias, op.y});
+}
+
+void run(Cpu, const ConvInputGradient& op) {
+  onednn::run_on(op, {op.workspace, op.dy, op.weight, op.dx});
+}
+
+void run(Cpu, const ConvWeightGradient& op) {
+  onednn::run_on(op, {op.workspace, op.x, op.dy, op.dweight, op.dbias});
+}
+
+std::size_t workspace_bytes(Cpu, const ConvForward& op) {
+  return onednn::most_workspace_bytes(op);
+}
+
+std::size_t workspace_bytes(Cpu, const ConvInputGradient& op) {
+  return onednn::most_workspace_bytes(op);
+}
+
+std::size_t workspace_bytes(Cpu, const ConvWeightGradient& op) {
+  return onednn::most_workspace_bytes(op);
+}
+
+std::string implementation(Cpu, const ConvForward& op) {
+  return onednn::plan_of(op).implementation();
+}
+
+std::string implementation(Cpu, const ConvInputGradient& op) {
+  return onednn::plan_of(op).implementation();
+}
+
+std::string implementation(Cpu, const ConvWeightGradient& op) {
+  return onednn::plan_of(op).implementation();
+}
+
+}  // namespace anaphase::kernels

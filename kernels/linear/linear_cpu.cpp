@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/common/onednn.hpp"
+#include "kernels/linear/linear.hpp"
+
+// oneDNN's inner product on the weights as they lie in memory: for the few rows of a time embedding
+// packing them would cost more than the product, for many rows it gains nothing.
+
+namespace anaphase::kernels {
+namespace {
+
+using dnnl::inner_product_backward_data;
+using dnnl::inner_product_backward_weights;
+using dnnl::inner_product_forward;
+using onednn::Desc;
+using onednn::Key;
+using onednn::Operation;
+using onednn::Plan;
+using onednn::Tag;
+
+struct Tensors {
+  Desc x, weight, weight_gradient, bias, y;
+
+  Tensors(std::int64_t rows, int in, int out, DType type) {
+    const auto element = onednn::data_type(type);
+    const auto param = onednn::data_type(param_type(type));
+    x = Desc({rows, in}, element, Tag::ab);
+    weight = Desc({out, in}, element, Tag::ab);
+    weight_gradient = Desc({out, in}, param, Tag::ab);
+    bias = Desc({out}, param, Tag::a);
+    y = Desc({rows, out}, element, Tag::ab);
+  }
+
+  inner_product_forward::primitive_desc forward(const Desc& wanted_bias,
+                                                const dnnl::primitive_attr& attr) const {
+    return onednn::describe<inner_product_forward>(attr, dnnl::prop_kind::forward_training, x,
+                                                   weight, wanted_bias, y);
+  }
+};
+
+template <class Op>
+Key key_of(Operation operation, const Op& op) {
+  return Key(operation, op.type, {op.rows, op.in, op.out});
+}
+
+}  // namespace
+
+static Key key_of(const LinearForward& op) {
+  return key_of(Operation::linear_forward, op).fused(op.bias, op.residual, op.activation, op.slope);
+}
+
+static Key key_of(const LinearInputGradient& op) {
+  return key_of(Operation::linear_input_gradient, op);
+}
+
+static Key key_of(const LinearWeightGradient& op) {
+  return key_of(Operation::linear_weight_gradient, op).fused(op.dbias, false, Activation::none, 0);
+}
+
+/// Buffers: workspace, x, weight, bias, y.
+static Plan make_plan(const LinearForward& op) {
+  const Tensors t(op.rows, op.in, op.out, op.type);
+  const Desc bias = op.bias ? t.bias : Desc();
+  Plan plan;
+  plan.add(t.forward(bias, onednn::attributes(op.residual != nullptr, op.activation, op.slope)),
+           {{DNNL_ARG_SRC, t.x, {1}},
+            {DNNL_ARG_WEIGHTS, t.weight, {2}},
+            {DNNL_ARG_BIAS, bias, {3}},
+            {DNNL_ARG_DST, t.y, {4}}});
+  return plan;
+}
+
+/// Buffers: workspace, dy, weight, dx.
+static Plan make_plan(const LinearInputGradient& op) {
+  const Tensors t(op.rows, op.in, op.out, op.type);
+  Plan plan;
+  plan.add(onednn::describe_backward<inner_product_backward_data>(
+               t.forward({}, onednn::attributes()), t.x, t.weight, t.y),
+           {{DNNL_ARG_DIFF_DST, t.y, {1}},
+            {DNNL_ARG_WEIGHTS, t.weight, {2}},
+            {DNNL_ARG_DIFF_SRC, t.x, {3}}});
+  return plan;
+}
+
+/// Buffers: workspace, x, dy, dweight, dbias.
+static Plan make_plan(const LinearWeightGradient& op) {
+  const Tensors t(op.rows, op.in, op.out, op.type);
+  const Desc dbias = op.dbias ? t.bias : Desc();
+  Plan plan;
+  plan.add(onednn::describe_backward<inner_product_backward_weights>(
+               t.forward({}, onednn::attributes()), t.x, t.weight_gradient, dbias, t.y),
+           {{DNNL_ARG_SRC, t.x, {1}},
+            {DNNL_ARG_DIFF_DST, t.y, {2}},
+            {DNNL_ARG_DIFF_WEIGHTS, t.weight_gradient, {3}},
+            {DNNL_ARG_DIFF_BIAS, dbias, {4}}});
+  return plan;
+}
+
+void run(Cpu, const LinearForward& op) {
+  const std::size_t bytes = op.rows * op.out * size_of(op.type);
+  if (op.residual) onednn::copy(op.y, op.residual, bytes);
+  onednn::run_on(op, {op.workspace, op.x, op.weight, op.bias, op.y});
+}
+
+void run(Cpu, const LinearInputGradient& op) {
+  onednn::run_on(op, {op.workspace, op.dy, op.weight, op.dx});
+}
+
+void run(Cpu, const LinearWeightGradient& op) {
+  onednn::run_on(op, {op.workspace, op.x, op.dy, op.dweight, op.dbias});
+}
+
+std::size_t workspace_bytes(Cpu, const LinearForward& op) {
+  return onednn::most_workspace_bytes(op);
+}
+
+std::size_t workspace_bytes(Cpu, const LinearInputGradient& op) {
+  return onednn::most_workspace_bytes(op);
+}
+
+std::size_t workspace_bytes(Cpu, const LinearWeightGradient& op) {
+  return onednn::most_workspace_bytes(op);
+}
+
+std::string implementation(Cpu, const LinearForward& op) {
+  return onednn::plan_of(op).implementation();
+}
+
+std::string implementation(Cpu, const LinearInputGradient& op) {
+  return onednn::plan_of(op).implementation();
+}
+
+std::string implementation(Cpu, const LinearWeightGradient& op) {
+  return onednn::plan_of(op).implementation();
+}
+
+}  // namespace anaphase::kernels

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/model.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "kernels/common/error.hpp"
+#include "kernels/common/philox.hpp"
+#include "models/diffusion/schedule.hpp"
+#include "models/weights.hpp"
+
+namespace anaphase::models {
+namespace {
+
+constexpr const char* format_version = "1";
+
+float extreme_normalised(const DataFacts& facts, float value, bool largest) {
+  float extreme = 0;
+  for (int c = 0; c < facts.channels; ++c) {
+    const float z = (value - facts.mean[c]) / facts.std[c];
+    extreme = c == 0 ? z : largest ? std::max(extreme, z) : std::min(extreme, z);
+  }
+  return extreme;
+}
+
+}  // namespace
+
+float DataFacts::low() const {
+  return extreme_normalised(*this, 0, false);
+}
+float DataFacts::high() const {
+  return extreme_normalised(*this, 1, true);
+}
+
+Model::Model(const engine::Device& device, const Config& config, const DataFacts& facts)
+    : device_(device), config_(config), facts_(facts) {
+  config_.validate();
+  device_.require_support(activation_type());
+  levels_ = models::alpha_bar(config_.diffusion.schedule, config_.diffusion.steps);
+  alpha_bar_ = engine::make_tensor(device_, {config_.diffusion.steps}, device_.float_type());
+  engine::upload(alpha_bar_, std::vector<float>(levels_.begin(), levels_.end()));
+
+  const int channels = facts_.channels, classes = facts_.classes;
+  const NetworkOptions mask_options{
+      config_.network.architecture, classes + channels,     classes, config_.network.width, true,
+      config_.network.norm,         config_.network.dropout};
+  NetworkOptions image_options = mask_options, student_options = mask_options;
+  image_options.out_channels = channels;
+  if (!config_.student.denoising) {
+    student_options.in_channels = channels;
+    student_options.time = false;
+  }
+  if (config_.training.method == "co-training") {
+    mask_ = make_network(mask_options);
+    image_ = make_network(image_options);
+    if (config_.co_training.teacher_average > 0) averaged_ = make_network(mask_options);
+  }
+  const int students = config_.training.method == "supervised" ? 1 : config_.student.count;
+  for (int k = 0; k < students; ++k) students_.push_back(make_network(student_options));
+
+  for (auto& [prefix, network] : networks()) {
+    std::uint64_t key = config_.training.seed;
+    for (const char c : prefix) key = kernels::mix_key(key, static_cast<unsigned char>(c));
+    network->parameters().materialise(device_, key);
+  }
+  if (averaged_) averaged_->parameters().copy_from(mask_->parameters());
+}
+
+DType Model::activation_type() const {
+  if (config_.training.precision == "bf16") return DType::bf16;
+  return device_.float_type();
+}
+
+Tensor Model::empty_mask(int n, int height, int width) const {
+  const int classes = facts_.classes;
+  const Tensor mask = engine::make_tensor(device_, {n, height, width, classes}, activation_type());
+  std::vector<float> values(mask.count(), 0.0F);
+  if (config_.diffusion.empty_mask != "zeros")
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const bool is_background = i % classes == 0 && config_.diffusion.empty_mask == "background";
+      values[i] = is_background ? 1.0F : -1.0F;
+    }
+  engine::upload(mask, values);
+  return mask;
+}
+
+std::map<std::string, Network*> Model::networks() {
+  std::map<std::string, Network*> networks;
+  if (mask_) networks["teacher.mask."] = mask_.get();
+  if (image_) networks["teacher.image."] = image_.get();
+  if (averaged_) networks["teacher.mask_average."] = averaged_.get();
+  for (std::size_t k = 0; k < students_.size(); ++k)
+    networks[fmt::format("student{}.", k + 1)] = students_[k].get();
+  return networks;
+}
+
+std::int64_t Model::parameter_count() {
+  std::int64_t count = 0;
+  for (const auto& [prefix, network] : networks())
+    for (const auto& entry : network->parameters().entries())
+      if (entry.trainable) count += entry.tensor.count();
+  return count;
+}
+
+io::SafeTensors Model::to_file() {
+  io::SafeTensors file;
+  for (auto& [prefix, network] : networks()) store(file, prefix, network->parameters());
+  file.metadata = {{"format", "anaphase"},
+                   {"format_version", format_version},
+                   {"config", config_.to_toml()},
+                   {"data", nlohmann::json{{"channels", facts_.channels},
+                                           {"classes", facts_.classes},
+                                           {"mean", facts_.mean},
+                                           {"std", facts_.std}}
+                                .dump()}};
+  return file;
+}
+
+void Model::restore_from(const io::SafeTensors& file, const std::string& origin) {
+  for (auto& [prefix, network] : networks()) restore(file, prefix, network->parameters(), origin);
+}
+
+void Model::save(const std::filesystem::path& path) {
+  io::write_safetensors(path, to_file());
+}
+
+Model Model::load(const engine::Device& device, const std::filesystem::path& path) {
+  const bool is_folder = std::filesystem::is_directory(path);
+  const std::filesystem::path weights = is_folder ? path / "model.safetensors" : path;
+  if (is_folder && !std::filesystem::exists(weights))
+    throw Error(fmt::format("{} holds no model.safetensors: train it first, or name a model file",
+                            path.string()));
+  const io::SafeTensors file = io::read_safetensors(weights);
+  const std::string origin = weights.string();
+  const auto metadata = [&](const std::string& key) {
+    const auto found = file.metadata.find(key);
+    if (found == file.metadata.end())
+      throw Error(
+          fmt::format("{} was not written by anaphase (no '{}' in its metadata): name a "
+                      "model.safetensors of a run",
+                      origin, key));
+    return found->second;
+  };
+  if (metadata("format_version") != format_version)
+    throw Error(
+        fmt::format("{} has format version {}, this program reads {}: use a matching release",
+                    origin, metadata("format_version"), format_version));
+  Config config;
+  config.read_text(metadata("config"), origin);
+  DataFacts facts;
+  try {
+    const auto data = nlohmann::json::parse(metadata("data"));
+    facts = {data.at("channels"), data.at("classes"), data.at("mean"), data.at("std")};
+  } catch (const nlohmann::json::exception&) {
+    throw Error(
+        fmt::format("{}: its data description is damaged: train again or use a copy", origin));
+  }
+  if ((facts.channels != 1 && facts.channels != 3) || facts.classes < 2 || facts.classes > 255 ||
+      static_cast<int>(facts.mean.size()) != facts.channels ||
+      static_cast<int>(facts.std.size()) != facts.channels)
+    throw Error(
+        fmt::format("{}: its data description is damaged: train again or use a copy", origin));
+  Model model(device, config, facts);
+  model.restore_from(file, origin);
+  return model;
+}
+
+}  // namespace anaphase::models

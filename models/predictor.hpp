@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/program.hpp"
+#include "models/model.hpp"
+
+namespace anaphase::models {
+
+/// Masks for batches of images of one size, as replayed programs. Noise depends on the options'
+/// seed alone: an image's mask is the same in any batch, at any place, on any day.
+class Predictor {
+ public:
+  /// Several students are averaged. Throws Error where the model cannot do what the options ask.
+  Predictor(Model& model, const InferenceOptions& options, int batch, int height, int width);
+
+  int batch() const { return batch_; }
+  /// Class probabilities [count, height, width, K] of `count` <= batch images, given as normalised
+  /// pixels [count, height, width, channels].
+  std::vector<float> probabilities(const std::vector<float>& images);
+  /// The same for each network by itself: one entry a student, or the teacher's.
+  std::vector<std::vector<float>> by_network(const std::vector<float>& images);
+
+ private:
+  struct Sampler {  // one network, one draw
+    engine::Program start, step;
+    Tensor probabilities;
+  };
+  Sampler make_sampler(const Network& network);
+  void run(Sampler& sampler);
+
+  Model& model_;
+  InferenceOptions options_;
+  int batch_, height_, width_;
+  Tensor image_, keys_;
+  Tensor state_, timesteps_, coefficients_, step_;  // of a reverse process of several steps
+  std::vector<Sampler> samplers_;
+};
+
+/// The pseudo-labels of stage 3 for batches of images: the teacher's mask and that of each round,
+/// with noise as in training (drawn timesteps), for diagnosis and pictures.
+class PseudoLabeller {
+ public:
+  PseudoLabeller(Model& model, int batch, int height, int width);
+
+  int rounds() const { return static_cast<int>(probabilities_.size()) - 1; }
+  /// [round][count, height, width, K]; round 0 is the teacher's own mask.
+  std::vector<std::vector<float>> probabilities(const std::vector<float>& images);
+
+ private:
+  Model& model_;
+  engine::Program program_;
+  Tensor image_, keys_;
+  std::vector<Tensor> probabilities_;
+};
+
+/// [count, K] values at each pixel -> the class of the largest.
+std::vector<std::int32_t> largest_class(const std::vector<float>& probabilities, int classes);
+
+}  // namespace anaphase::models
