@@ -166,14 +166,20 @@ void Config::apply_preset(std::string_view name) {
   network.width = found->second;
 }
 
-void Config::set(std::string_view key, std::string_view value) {
+void Config::set(std::string_view key, std::string_view value, std::string_view origin) {
+  bool is_text = false;
+  visit_fields(*this, [&](const char* section, const char* name, auto& field, const Allowed&) {
+    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(field)>, std::string>)
+      is_text = is_text || key == fmt::format("{}.{}", section, name);
+  });
+  const bool has_quotes = value.starts_with('"') || value.starts_with('\'');
   toml::table table;
   try {
-    table = toml::parse(fmt::format("value = {}", value));
+    if (!is_text || has_quotes) table = toml::parse(fmt::format("value = {}", value));
   } catch (const toml::parse_error&) {
-    table.insert_or_assign("value", std::string(value));
   }
-  assign_key(*this, std::string(key), *table.get("value"), "--set");
+  if (table.empty()) table.insert_or_assign("value", std::string(value));
+  assign_key(*this, std::string(key), *table.get("value"), origin);
 }
 
 void Config::read(const std::filesystem::path& file) {

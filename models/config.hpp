@@ -88,8 +88,9 @@ struct Config {
   /// Width by name: tiny 16, small 32, paper 64. Throws Error for another name.
   void apply_preset(std::string_view name);
   /// `value` as TOML writes it; strings may do without quotes. Throws Error for an unknown key
-  /// (naming the nearest) or a value of the wrong type or range.
-  void set(std::string_view key, std::string_view value);
+  /// (naming the nearest) or a value of the wrong type or range; it begins with `origin`, where the
+  /// value came from.
+  void set(std::string_view key, std::string_view value, std::string_view origin = "--set");
   /// Reads keys from a TOML file; keys that it lacks keep their values.
   void read(const std::filesystem::path& file);
   void read_text(std::string_view toml, std::string_view origin);

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/weights.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "kernels/common/error.hpp"
+#include "models/model.hpp"
+#include "tests/io/temporary_folder.hpp"
+#include "tests/models/small_model.hpp"
+
+namespace anaphase::test {
+using namespace models;
+
+TEST_CASE("convolution weights are saved in PyTorch's layout") {
+  engine::ParameterSet set;
+  const engine::Tensor weight = set.declare("conv.weight", {2, 3, 1, 2}, {});  // [O, KH, KW, I]
+  set.materialise(engine::Device::cpu(), 0);
+  std::vector<float> values(12);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  engine::upload(weight, values);
+  io::SafeTensors file;
+  store(file, "net.", set);
+  const io::TensorEntry& entry = file.tensors.at("net.conv.weight");
+  CHECK(entry.shape == std::vector<std::int64_t>{2, 2, 3, 1});  // [O, I, KH, KW]
+  std::vector<float> saved(12);
+  std::memcpy(saved.data(), entry.data.data(), entry.data.size());
+  CHECK(saved == std::vector<float>{0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11});
+
+  engine::ParameterSet copy;
+  const engine::Tensor other = copy.declare("conv.weight", {2, 3, 1, 2}, {});
+  copy.materialise(engine::Device::cpu(), 1);
+  restore(file, "net.", copy, "file");
+  CHECK(engine::download(other) == values);
+}
+
+TEST_CASE("a model file brings back every network") {
+  const io::testing::TemporaryFolder folder;
+  for (const char* architecture : {"unet", "plain"}) {
+    Config config = small_config(architecture);
+    config.network.norm = "batch";
+    config.training.seed = 42;
+    config.co_training.teacher_average = 0.9;
+    Model model(engine::Device::cpu(), config, small_facts(1, 3));
+    model.save(folder.path() / "model.safetensors");
+    Model copy = Model::load(engine::Device::cpu(), folder.path() / "model.safetensors");
+    CHECK(copy.config().to_toml() == config.to_toml());
+    CHECK(copy.facts().classes == 3);
+    const auto originals = model.networks();
+    CHECK(originals.size() == 5);
+    for (const auto& [prefix, network] : copy.networks())
+      CHECK(engine::download(network->parameters().values()) ==
+            engine::download(originals.at(prefix)->parameters().values()));
+    Model from_run = Model::load(engine::Device::cpu(), folder.path());  // a run folder
+    CHECK(from_run.parameter_count() == model.parameter_count());
+  }
+}
+
+TEST_CASE("networks start differently, and alike for one seed") {
+  const auto values = [](std::uint64_t seed) {
+    Config config = small_config();
+    config.training.seed = seed;
+    Model model(engine::Device::cpu(), config, small_facts());
+    std::vector<std::vector<float>> all;
+    for (const auto& [prefix, network] : model.networks())
+      all.push_back(engine::download(network->parameters().values()));
+    return all;
+  };
+  const auto first = values(1);
+  REQUIRE(first.size() == 4);  // students 1 and 2, mask and image pathway
+  CHECK(first[0] != first[1]);
+  CHECK(first[0] != first[3]);
+  CHECK(first == values(1));
+  CHECK(first != values(2));
+}
+
+TEST_CASE("weights of another preset are refused with a sentence") {
+  Model model(engine::Device::cpu(), small_config(), small_facts());
+  io::SafeTensors file = model.to_file();
+  Config wide = small_config();
+  wide.network.width = 16;
+  Model other(engine::Device::cpu(), wide, small_facts());
+  try {
+    other.restore_from(file, "small.safetensors");
+    FAIL("accepted");
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    CHECK(text.find("small.safetensors") != std::string::npos);
+    CHECK(text.find("another network or preset") != std::string::npos);
+  }
+  file.tensors.erase(file.tensors.begin());
+  CHECK_THROWS_AS(model.restore_from(file, "cut.safetensors"), Error);
+}
+
+}  // namespace anaphase::test
