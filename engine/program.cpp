@@ -110,6 +110,12 @@ void Program::replay() {
   for (const Call& call : calls_) call.body(stream);
 }
 
+std::map<std::string, double> Program::work() const {
+  std::map<std::string, double> flops;
+  for (const Call& call : calls_) flops[call.name] += call.flops;
+  return flops;
+}
+
 std::map<std::string, CallProfile> Program::profile() {
   replay();
   std::map<std::string, CallProfile> profiles;

@@ -33,6 +33,8 @@ class Program {
 
   void replay();
   const MemoryPlan& plan() const { return plan_; }
+  /// Multiplications and additions of one replay, summed by the calls' names.
+  std::map<std::string, double> work() const;
   /// Replays once with a clock around every call (after a replay that warms up), summed by name.
   std::map<std::string, CallProfile> profile();
 

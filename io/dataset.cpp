@@ -123,6 +123,9 @@ LoadedSample load_sample(const Sample& sample, const LoadOptions& options) {
   LoadedSample loaded;
   loaded.name = sample.name;
   loaded.image = convert_channels(read_image(sample.image), options.channels);
+  if (loaded.image.width < 2 || loaded.image.height < 2)
+    cannot_read(sample.image, fmt::format("it is {} x {} pixels, too small to segment; remove it",
+                                          loaded.image.width, loaded.image.height));
   loaded.original_width = loaded.image.width;
   loaded.original_height = loaded.image.height;
   if (sample.mask) {

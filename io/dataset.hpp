@@ -54,7 +54,8 @@ struct LoadOptions {
   int classes = 2;
 };
 
-/// Reads one sample. A mask whose size differs from its image's is an Error that names both.
+/// Reads one sample. A mask whose size differs from its image's is an Error that names both; so is
+/// an image that is one pixel wide or high.
 LoadedSample load_sample(const Sample& sample, const LoadOptions& options);
 
 /// The number of classes of a data set's masks: 2 when all of them hold only 0 and 1, or 0 and 255;

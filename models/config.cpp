@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <sstream>
 #include <type_traits>
 
@@ -99,15 +100,11 @@ void assign(const std::string& key, T& field, const toml::node& node, const Allo
     expected =
         fmt::format("{} from {} to {}", std::is_integral_v<T> ? "a whole number" : "a number",
                     allowed.low, allowed.high);
-    const auto value = node.value<double>();
-    const bool fits_type = std::is_integral_v<T> ? node.is_integer() : node.is_number();
-    if (value && fits_type && *value >= allowed.low && *value <= allowed.high) {
-      if constexpr (std::is_integral_v<T>)
-        field = static_cast<T>(*node.value<std::int64_t>());
-      else
-        field = *value;
-      return;
-    }
+    using Value = std::conditional_t<std::is_integral_v<T>, std::int64_t, double>;
+    const auto value = node.is_number() ? node.value<Value>() : std::nullopt;
+    const auto number = static_cast<double>(value.value_or(0));
+    if (value && number >= allowed.low && number <= allowed.high)
+      return void(field = static_cast<T>(*value));
   }
   throw Error(fmt::format("{}: {} has to be {}", origin, key, expected));
 }

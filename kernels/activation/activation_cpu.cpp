@@ -24,8 +24,7 @@ void run(Cpu, const ActivationForward& op) {
   with_cpu_type(op.type, [&]<class T>(T) {
     with_activation(op.activation, op.slope, [&](auto f) {
       parallel_chunks(op.count, [&](std::int64_t begin, std::int64_t end) {
-        forward(static_cast<const T*>(op.x) + begin, end - begin, f,
-                static_cast<T*>(op.y) + begin);
+        forward(static_cast<const T*>(op.x) + begin, end - begin, f, static_cast<T*>(op.y) + begin);
       });
     });
   });

@@ -39,9 +39,8 @@ struct RowChunks {
 /// body(sample, chunk) for every chunk of `samples` tensors.
 template <class Body>
 void for_each_chunk(const RowChunks& chunks, int samples, Body&& body) {
-  parallel_for(samples * chunks.count, chunks.rows_each * chunks.channels, [&](std::int64_t i) {
-    body(static_cast<int>(i / chunks.count), i % chunks.count);
-  });
+  parallel_for(samples * chunks.count, chunks.rows_each * chunks.channels,
+               [&](std::int64_t i) { body(static_cast<int>(i / chunks.count), i % chunks.count); });
 }
 
 /// Channels [first, first + channels) of `rows` rows as one span of channels * rows lanes. Rows of

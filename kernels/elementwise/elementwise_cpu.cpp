@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/common/normalize.hpp"
 #include "kernels/common/parallel.hpp"
 #include "kernels/common/vector_math.hpp"
 
@@ -25,29 +26,6 @@ void convert(const Cast& op) {
 #pragma omp simd
     for (std::int64_t i = begin; i < end; ++i) store(y[i], static_cast<float>(x[i]));
   });
-}
-
-// Rows of few channels are handled several at a time, as one row of a tile's width: long loops,
-// whatever the number of channels.
-constexpr int tile_width = 256;
-
-int rows_of_tile(int channels) {
-  return std::max(1, tile_width / channels);
-}
-
-/// y = x + v over the pixels of one piece of a sample, for up to tile_width channels of a row.
-template <class T>
-void add_vector(const T* x, const T* v, T* y, std::int64_t pixels, int channels) {
-  const int rows = rows_of_tile(channels), width = rows * channels;
-  float tile[tile_width];
-  for (int i = 0; i < width; ++i) tile[i] = v[i % channels];
-  for (std::int64_t p = 0; p < pixels; p += rows) {
-    const int count = static_cast<int>(std::min<std::int64_t>(rows, pixels - p)) * channels;
-    const T* in = x + p * channels;
-    T* out = y + p * channels;
-#pragma omp simd
-    for (int i = 0; i < count; ++i) store(out[i], in[i] + tile[i]);
-  }
 }
 
 }  // namespace
@@ -92,13 +70,13 @@ void run(Cpu, const AddScaled& op) {
     const float alpha = static_cast<float>(op.alpha) * factor;
     const float beta = static_cast<float>(op.beta) * factor;
     parallel_chunks(op.count, [=](std::int64_t begin, std::int64_t end) {
-      if (b) {
-#pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) store(y[i], alpha * a[i] + beta * b[i]);
-      } else {
+      if (!b) {
 #pragma omp simd
         for (std::int64_t i = begin; i < end; ++i) store(y[i], alpha * a[i]);
+        return;
       }
+#pragma omp simd
+      for (std::int64_t i = begin; i < end; ++i) store(y[i], alpha * a[i] + beta * b[i]);
     });
   });
 }
@@ -106,56 +84,51 @@ void run(Cpu, const AddScaled& op) {
 void run(Cpu, const AddPerSample& op) {
   with_cpu_type(op.type, [&](auto tag) {
     using T = decltype(tag);
-    const T *x = static_cast<const T*>(op.x), *v = static_cast<const T*>(op.v);
-    T* y = static_cast<T*>(op.y);
-    const std::int64_t piece = std::max(1, static_cast<int>(chunk_size) / op.channels);
-    const std::int64_t pieces = chunks_of(op.pixels, piece);
-    parallel_for(op.n * pieces, piece * op.channels, [=](std::int64_t i) {
-      const std::int64_t sample = i / pieces, begin = i % pieces * piece;
-      const std::int64_t first = (sample * op.pixels + begin) * op.channels;
-      const std::int64_t pixels = std::min(piece, op.pixels - begin);
-      const T* vector = v + sample * op.channels;
-      if (op.channels <= tile_width)
-        return add_vector(x + first, vector, y + first, pixels, op.channels);
-      for (std::int64_t p = 0; p < pixels; ++p) {
-        const T* in = x + first + p * op.channels;
-        T* out = y + first + p * op.channels;
+    const RowChunks chunks(op.pixels, op.channels);
+    for_each_chunk(chunks, op.n, [&](int sample, std::int64_t chunk) {
+      const T* x = static_cast<const T*>(op.x) + sample * op.pixels * op.channels;
+      const T* v = static_cast<const T*>(op.v) + std::int64_t{sample} * op.channels;
+      T* y = static_cast<T*>(op.y) + sample * op.pixels * op.channels;
+      for_each_span(op.channels, [&](const Span& span) {
+        float added[span_lanes];
+        span.spread(v, added);
+        span.for_each(chunks.begin(chunk), chunks.end(chunk), op.channels,
+                      [=, &added](std::int64_t offset, int count) {
 #pragma omp simd
-        for (int c = 0; c < op.channels; ++c) store(out[c], in[c] + vector[c]);
-      }
+                        for (int i = 0; i < count; ++i)
+                          store(y[offset + i], x[offset + i] + added[i]);
+                      });
+      });
     });
   });
 }
 
 void run(Cpu, const SumPerSample& op) {
-  constexpr int segment = 64;  // channels of a unit of work
-  constexpr int block = 128;   // tile rows summed in float before they join the total
+  const int segment = op.n > 1 ? span_lanes : 64;  // channels of a unit of work
+  constexpr int block = 128;  // rows of a span summed in float before they join the total
   with_cpu_type(op.type, [&](auto tag) {
     using T = decltype(tag);
-    const T* x = static_cast<const T*>(op.x);
-    T* v = static_cast<T*>(op.v);
     const std::int64_t segments = chunks_of(op.channels, segment);
-    parallel_for(op.n * segments, op.pixels * segment, [=](std::int64_t unit) {
+    parallel_for(op.n * segments, op.pixels * segment, [&](std::int64_t unit) {
       const std::int64_t sample = unit / segments;
-      const int c0 = static_cast<int>(unit % segments) * segment;
-      const int channels = std::min(segment, op.channels - c0);
-      // a tensor of few channels is read whole, several pixels as one row
-      const int rows = segments == 1 ? rows_of_tile(channels) : 1;
-      const T* in = x + sample * op.pixels * op.channels + c0;
-      double total[segment] = {};
-      for (std::int64_t p = 0; p < op.pixels; p += static_cast<std::int64_t>(block) * rows) {
-        const std::int64_t end = std::min(op.pixels, p + static_cast<std::int64_t>(block) * rows);
-        float part[tile_width] = {};
-        for (std::int64_t q = p; q < end; q += rows) {
-          const int count = static_cast<int>(std::min<std::int64_t>(rows, end - q)) * channels;
-          const T* row = in + q * op.channels;
+      const int first = static_cast<int>(unit % segments) * segment;
+      const int channels = std::min(segment, op.channels - first);
+      const Span span{first, channels, segments == 1 ? span_lanes / channels : 1};
+      const T* x = static_cast<const T*>(op.x) + sample * op.pixels * op.channels;
+      double total[span_lanes] = {};
+      const std::int64_t rows = std::int64_t{block} * span.rows;
+      for (std::int64_t p = 0; p < op.pixels; p += rows) {
+        float part[span_lanes] = {};
+        span.for_each(p, std::min(op.pixels, p + rows), op.channels,
+                      [=, &part](std::int64_t offset, int count) {
 #pragma omp simd
-          for (int i = 0; i < count; ++i) part[i] += row[i];
-        }
-        for (int i = 0; i < rows * channels; ++i) total[i % channels] += part[i];
+                        for (int i = 0; i < count; ++i) part[i] += x[offset + i];
+                      });
+        span.fold(part);
+        for (int c = 0; c < channels; ++c) total[c] += part[c];
       }
-      for (int c = 0; c < channels; ++c)
-        store(v[sample * op.channels + c0 + c], static_cast<float>(total[c]));
+      T* v = static_cast<T*>(op.v) + sample * op.channels + first;
+      for (int c = 0; c < channels; ++c) store(v[c], static_cast<float>(total[c]));
     });
   });
 }

@@ -194,9 +194,8 @@ void run(Cpu, const GroupNormBackward& op) {
       const std::int64_t offset = std::int64_t{s} * channels;
       apply_affine_gradient(x + s * plan.per_sample, dy + s * plan.per_sample,
                             plan.chunks.begin(chunk), plan.chunks.end(chunk), channels,
-                            affine.of(offset),
-                            {of_du + offset, of_x + offset, constant + offset}, activate,
-                            dx + s * plan.per_sample);
+                            affine.of(offset), {of_du + offset, of_x + offset, constant + offset},
+                            activate, dx + s * plan.per_sample);
     });
   };
   with_cpu_type(op.type, [&](auto type) {

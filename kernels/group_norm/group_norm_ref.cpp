@@ -22,7 +22,8 @@ struct ScaleShift {
   double scale = 1, shift = 0;
   ScaleShift(const void* scale_shift, int channels, int s, int c) {
     if (!scale_shift) return;
-    const auto* of_sample = static_cast<const double*>(scale_shift) + std::int64_t{2} * s * channels;
+    const auto* of_sample =
+        static_cast<const double*>(scale_shift) + std::int64_t{2} * s * channels;
     scale += of_sample[c];
     shift = of_sample[channels + c];
   }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+
 #include "kernels/common/onednn.hpp"
 #include "kernels/linear/linear.hpp"
 
@@ -95,10 +97,34 @@ static Plan make_plan(const LinearWeightGradient& op) {
   return plan;
 }
 
+/// oneDNN multiplies a matrix and a single vector in another order of sums than two matrices. A
+/// sample's result must not depend on its batch, so one row is computed as two equal ones, which
+/// lie behind the workspace.
+static LinearForward as_two_rows(const LinearForward& op) {
+  LinearForward two = op;
+  two.rows = 2;
+  auto* behind = static_cast<std::byte*>(op.workspace) + onednn::most_workspace_bytes(two);
+  two.x = behind;
+  two.y = behind + 2 * op.in * size_of(op.type);
+  return two;
+}
+
 void run(Cpu, const LinearForward& op) {
-  const std::size_t bytes = op.rows * op.out * size_of(op.type);
-  if (op.residual) onednn::copy(op.y, op.residual, bytes);
-  onednn::run_on(op, {op.workspace, op.x, op.weight, op.bias, op.y});
+  const std::size_t x_bytes = op.in * size_of(op.type), y_bytes = op.out * size_of(op.type);
+  if (op.rows > 1) {
+    if (op.residual) onednn::copy(op.y, op.residual, op.rows * y_bytes);
+    onednn::run_on(op, {op.workspace, op.x, op.weight, op.bias, op.y});
+    return;
+  }
+  const LinearForward two = as_two_rows(op);
+  for (int row = 0; row < 2; ++row) {
+    std::memcpy(const_cast<std::byte*>(static_cast<const std::byte*>(two.x)) + row * x_bytes, op.x,
+                x_bytes);
+    if (op.residual)
+      std::memcpy(static_cast<std::byte*>(two.y) + row * y_bytes, op.residual, y_bytes);
+  }
+  onednn::run_on(two, {two.workspace, two.x, two.weight, two.bias, two.y});
+  std::memcpy(op.y, two.y, y_bytes);
 }
 
 void run(Cpu, const LinearInputGradient& op) {
@@ -110,7 +136,10 @@ void run(Cpu, const LinearWeightGradient& op) {
 }
 
 std::size_t workspace_bytes(Cpu, const LinearForward& op) {
-  return onednn::most_workspace_bytes(op);
+  if (op.rows > 1) return onednn::most_workspace_bytes(op);
+  LinearForward two = op;
+  two.rows = 2;
+  return onednn::most_workspace_bytes(two) + 2 * (op.in + op.out) * size_of(op.type);
 }
 
 std::size_t workspace_bytes(Cpu, const LinearInputGradient& op) {

@@ -169,8 +169,7 @@ void run(Cpu, const CrossEntropyForward& op) {
 
 void run(Cpu, const CrossEntropyBackward& op) {
   const int classes = op.classes;
-  const float counted = value_at(op.counted);
-  const float share = counted > 0 ? value_at(op.dloss) / counted : 0;
+  const float share = value_at(op.dloss) / value_at(op.counted);
   for_each_block(op, [&]<class T>(const SoftmaxBlock<T>& block, std::int64_t, std::int64_t first) {
     const std::int32_t* labels = op.labels + first;
     T* dlogits = static_cast<T*>(op.dlogits) + first * classes;

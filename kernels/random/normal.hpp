@@ -41,7 +41,7 @@ struct SineCosine {
 
 /// sin(2 pi v) and cos(2 pi v) for v in [0, 1], to 1e-7.
 ANAPHASE_HOST_DEVICE inline SineCosine sine_cosine_of_turn(float v) {
-  const auto quarter = static_cast<std::int32_t>(v * 4 + 0.5F);
+  const std::int32_t quarter = (static_cast<std::int32_t>(v * 8) + 1) >> 1;  // 4 v, rounded
   const float f = v - static_cast<float>(quarter) * 0.25F;  // exact, in [-1/8, 1/8]
   const float z = f * f;
   // Chebyshev fits of sin(2 pi f) / f and cos(2 pi f) in f^2

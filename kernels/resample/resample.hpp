@@ -6,10 +6,15 @@
 namespace anaphase::kernels {
 
 /// How an output position p (0 .. out-1) looks into an input axis of length in:
-///   nearest            floor(p * in / out)
-///   linear             s = (p + 0.5) * in / out - 0.5 clamped to [0, in - 1], linear between
-///   neighbours linear_aligned     s = p * (in - 1) / (out - 1) (0 if out is 1): the corners of
-///   both grids coincide
+///
+///   nearest: floor(p * in / out)
+///
+///   linear: s = (p + 0.5) * in / out - 0.5, clamped to [0, in - 1], linear between neighbours
+///
+///   linear_aligned: s = p * (in - 1) / (out - 1), 0 if out is 1: the corners of both grids
+///   coincide
+///
+/// A neighbour of weight 0 has no influence, be it infinite.
 enum class ResampleMode : unsigned char { nearest, linear, linear_aligned };
 
 struct ResampleShape {

@@ -60,8 +60,8 @@ struct RowMaxima {
   }
 };
 
-/// p_k = e^(x_k - largest) / (1 + rest), rest = the sum of e^(x_k - largest) over the other classes:
-/// the logarithm of the sum, log1p(rest), keeps its precision where one class dominates.
+/// p_k = e^(x_k - largest) / (1 + rest), rest = the sum of e^(x_k - largest) over the other
+/// classes: the logarithm of the sum, log1p(rest), keeps its precision where one class dominates.
 template <class T>
 struct SoftmaxBlock : RowMaxima<T> {
   using RowMaxima<T>::x, RowMaxima<T>::rows, RowMaxima<T>::classes, RowMaxima<T>::largest;
@@ -85,7 +85,9 @@ struct SoftmaxBlock : RowMaxima<T> {
   float below_largest(int r, int k) const {
     return x[std::int64_t{r} * classes + k] - largest[r];
   }
-  float probability(int r, int k) const { return fast_exp(below_largest(r, k)) * inverse[r]; }
+  float probability(int r, int k) const {
+    return fast_exp(below_largest(r, k)) * inverse[r];
+  }
 };
 
 }  // namespace anaphase::kernels

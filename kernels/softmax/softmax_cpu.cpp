@@ -79,8 +79,7 @@ void run(Cpu, const OneHot& op) {
       const float on = op.on, off = op.off;
       const int classes = op.classes;
       for (std::int64_t r = begin; r < end; ++r)
-        for (int k = 0; k < classes; ++k)
-          store(y[r * classes + k], op.labels[r] == k ? on : off);
+        for (int k = 0; k < classes; ++k) store(y[r * classes + k], op.labels[r] == k ? on : off);
     });
   });
 }

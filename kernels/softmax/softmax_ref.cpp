@@ -52,8 +52,7 @@ void run(Reference, const Argmax& op) {
 void run(Reference, const OneHot& op) {
   auto* y = static_cast<double*>(op.y);
   for (std::int64_t r = 0; r < op.rows; ++r)
-    for (int k = 0; k < op.classes; ++k)
-      y[r * op.classes + k] = op.labels[r] == k ? op.on : op.off;
+    for (int k = 0; k < op.classes; ++k) y[r * op.classes + k] = op.labels[r] == k ? op.on : op.off;
 }
 
 }  // namespace anaphase::kernels

@@ -76,10 +76,10 @@ class Trainer {
   explicit Trainer(const TrainRequest& request)
       : request_(request),
         config_(request.config),
-        folder_(request.resume ? io::RunFolder::open(request.run)
-                               : io::RunFolder::create(request.run, config_.to_toml())),
         data_(load_training_data(config_)),
-        model_(request.device, config_, data_.facts) {
+        model_(request.device, config_, data_.facts),
+        folder_(request.resume ? io::RunFolder::open(request.run)
+                               : io::RunFolder::create(request.run, config_.to_toml())) {
     if (request.resume) folder_.write_config(config_.to_toml());
     write_manifest(folder_.path() / "manifest.json", model_, data_);
   }
@@ -362,9 +362,9 @@ class Trainer {
 
   TrainRequest request_;
   Config config_;
-  io::RunFolder folder_;
   TrainingData data_;
   Model model_;
+  io::RunFolder folder_;  // made last: data that cannot be used leave no run behind
   std::optional<engine::MovingAverage> average_;
   std::optional<Predictor> student_predictor_, teacher_predictor_;
   std::optional<PseudoLabeller> labeller_;

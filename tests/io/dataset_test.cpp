@@ -127,9 +127,9 @@ TEST_CASE("a sample is loaded, converted and resized") {
   CHECK(contains(message, "mask/a.png"));
 }
 
-TEST_CASE("a 1 x 1 image is enlarged to a constant one") {
+TEST_CASE("a constant image keeps a deviation of 1") {
   const TemporaryFolder folder;
-  put_image(folder / "a.png", 1, 1, 0.6F, 3);
+  put_image(folder / "a.png", 2, 2, 0.6F, 3);
   const LoadedSample loaded = load_sample({"a", folder / "a.png", std::nullopt}, {.size = 4});
   CHECK(loaded.mask.labels.empty());
   CHECK(loaded.image.pixels.size() == 48);
@@ -137,6 +137,15 @@ TEST_CASE("a 1 x 1 image is enlarged to a constant one") {
   const Normalisation normalisation = measure_normalisation(all);
   CHECK(normalisation.mean[1] == doctest::Approx(0.6));
   CHECK(normalisation.std == std::vector<float>{1, 1, 1});
+}
+
+TEST_CASE("an image of one pixel is refused") {
+  const TemporaryFolder folder;
+  put_image(folder / "dot.png", 1, 1, 0.6F, 3);
+  const Sample sample{"dot", folder / "dot.png", std::nullopt};
+  const std::string message = error_of([&] { load_sample(sample, {.size = 4}); });
+  CHECK(contains(message, "dot.png"));
+  CHECK(contains(message, "1 x 1"));
 }
 
 TEST_CASE("normalisation is the mean and deviation over all pixels of all images") {

@@ -16,9 +16,8 @@ using namespace kernels;
 
 namespace {
 
-constexpr Activation all_activations[] = {Activation::none, Activation::relu,
-                                          Activation::leaky_relu, Activation::silu,
-                                          Activation::gelu};
+constexpr Activation all_activations[] = {
+    Activation::none, Activation::relu, Activation::leaky_relu, Activation::silu, Activation::gelu};
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 constexpr float inf = std::numeric_limits<float>::infinity();
 
@@ -40,8 +39,8 @@ double largest_error(float low, float high, F f, Exact exact, bool by_bits = fal
     float x = low + (high - low) * (static_cast<float>(i) / count);
     if (by_bits) {
       const auto from = std::bit_cast<std::uint32_t>(low), to = std::bit_cast<std::uint32_t>(high);
-      x = std::bit_cast<float>(from + static_cast<std::uint32_t>(
-                                          std::uint64_t{to - from} * i / count));
+      x = std::bit_cast<float>(from +
+                               static_cast<std::uint32_t>(std::uint64_t{to - from} * i / count));
     }
     const double error = exact(f(x), static_cast<double>(x));
     if (!(error <= worst)) worst = error;
@@ -205,11 +204,9 @@ TEST_CASE("leaky relu uses its slope, and may differentiate from its result") {
   const std::vector<double> x{-2, -1, 0, 1, 2}, dy{1, 1, 1, 1, 1};
   std::vector<double> y(5);
   const auto activation = Activation::leaky_relu;
-  run(Reference{}, ActivationForward{.count = 5,
-                                     .activation = activation,
-                                     .slope = 0.25F,
-                                     .x = x.data(),
-                                     .y = y.data()});
+  run(Reference{},
+      ActivationForward{
+          .count = 5, .activation = activation, .slope = 0.25F, .x = x.data(), .y = y.data()});
   CHECK(y == std::vector<double>{-0.5, -0.25, 0, 1, 2});
   for (const std::vector<double>& at : {x, y}) {
     std::vector<double> dx(5);
@@ -230,14 +227,17 @@ TEST_CASE("the reference's derivatives are those of its activations") {
   const std::vector<double> dy = random_values("dy", 40, -1, 1);
   for (const Activation activation : all_activations) {
     std::vector<double> dx(x.size());
-    run(Reference{},
-        ActivationBackward{
-            .count = 40, .activation = activation, .x = x.data(), .dy = dy.data(), .dx = dx.data()});
+    run(Reference{}, ActivationBackward{.count = 40,
+                                        .activation = activation,
+                                        .x = x.data(),
+                                        .dy = dy.data(),
+                                        .dx = dx.data()});
     check_gradient(
         [&](const std::vector<double>& at) {
           std::vector<double> y(at.size());
-          run(Reference{}, ActivationForward{
-                               .count = 40, .activation = activation, .x = at.data(), .y = y.data()});
+          run(Reference{},
+              ActivationForward{
+                  .count = 40, .activation = activation, .x = at.data(), .y = y.data()});
           return dot(y, dy);
         },
         x, dx);

@@ -23,7 +23,7 @@ const AttentionShape shapes[] = {
     {.n = 2, .tokens = 3, .heads = 2, .head_dim = 5},
     {.n = 1, .tokens = 64, .heads = 1, .head_dim = 16},
     {.n = 2, .tokens = 65, .heads = 3, .head_dim = 17},
-    {.n = 3, .tokens = 127, .heads = 8, .head_dim = 33},
+    {.n = 1, .tokens = 127, .heads = 8, .head_dim = 33},
     {.n = 1, .tokens = 256, .heads = 4, .head_dim = 32},
     {.n = 1, .tokens = 193, .heads = 1, .head_dim = 128},
 };

@@ -30,15 +30,16 @@ BatchNormForward forward(const Case& c, Arena& m) {
   return {.rows = c.rows,
           .channels = c.channels,
           .type = m.type(),
+          .epsilon = 1e-3F,
           .momentum = 0.25F,
           .training = c.training,
           .x = x,
           .gamma = m.param_input("gamma", c.channels),
           .beta = m.param_input("beta", c.channels),
-          .running_mean = m.param_in_out(
-              "running_mean", random_values("running_mean", c.channels, low, high)),
-          .running_variance = m.param_in_out(
-              "running_variance", random_values("running_variance", c.channels, 0.5, 2)),
+          .running_mean =
+              m.param_in_out("running_mean", random_values("running_mean", c.channels, low, high)),
+          .running_variance = m.param_in_out("running_variance",
+                                             random_values("running_variance", c.channels, 0.5, 2)),
           .activation = c.activation,
           .slope = 0.2F,
           .y = c.in_place ? x : m.output("y", c.count()),
@@ -49,30 +50,32 @@ BatchNormForward forward(const Case& c, Arena& m) {
 BatchNormBackward backward(const Case& c, Arena& m) {
   const double rstd = std::sqrt(3) / c.spread;  // of uniform values
   void* dy = c.in_place ? m.in_out("dy", c.count()) : m.input("dy", c.count());
-  return {.rows = c.rows,
-          .channels = c.channels,
-          .type = m.type(),
-          .training = c.training,
-          .x = m.input("x", c.count(), c.offset - c.spread, c.offset + c.spread),
-          .gamma = m.param_input("gamma", c.channels),
-          .beta = m.param_input("beta", c.channels),
-          .mean = m.param_input("mean", c.channels, c.offset - c.spread / 8,
-                                c.offset + c.spread / 8),
-          .rstd = m.param_input("rstd", c.channels, 0.9 * rstd, 1.1 * rstd),
-          .activation = c.activation,
-          .slope = 0.2F,
-          .dy = dy,
-          .dx = c.in_place ? dy : m.output("dx", c.count()),
-          .dgamma = m.param_output("dgamma", c.channels),
-          .dbeta = m.param_output("dbeta", c.channels)};
+  return {
+      .rows = c.rows,
+      .channels = c.channels,
+      .type = m.type(),
+      .training = c.training,
+      .x = m.input("x", c.count(), c.offset - c.spread, c.offset + c.spread),
+      .gamma = m.param_input("gamma", c.channels),
+      .beta = m.param_input("beta", c.channels),
+      .mean = m.param_input("mean", c.channels, c.offset - c.spread / 8, c.offset + c.spread / 8),
+      .rstd = m.param_input("rstd", c.channels, 0.9 * rstd, 1.1 * rstd),
+      .activation = c.activation,
+      .slope = 0.2F,
+      .dy = dy,
+      .dx = c.in_place ? dy : m.output("dx", c.count()),
+      .dgamma = m.param_output("dgamma", c.channels),
+      .dbeta = m.param_output("dbeta", c.channels)};
 }
 
 void compare_both(const Case& c, Tolerance tolerance) {
   CAPTURE(c.rows);
   CAPTURE(c.channels);
   for_each_target([&](const Target& target) {
-    compare(target, [&](Arena& m) { return forward(c, m); }, tolerance);
-    compare(target, [&](Arena& m) { return backward(c, m); }, tolerance);
+    compare(
+        target, [&](Arena& m) { return forward(c, m); }, tolerance);
+    compare(
+        target, [&](Arena& m) { return backward(c, m); }, tolerance);
   });
 }
 
@@ -115,14 +118,11 @@ TEST_CASE("batch norm agrees with the reference over sizes with tails") {
   for (const auto& [rows, channels] :
        {std::pair{1, 1}, std::pair{2, 3}, std::pair{33, 17}, std::pair{127, 16},
         std::pair{4097, 16}, std::pair{20001, 1}, std::pair{70, 512}, std::pair{9, 1030}})
-    for (const Activation activation :
-         {Activation::none, Activation::relu, Activation::leaky_relu})
+    for (const Activation activation : {Activation::none, Activation::relu, Activation::leaky_relu})
       for (const bool training : {true, false})
-        compare_both({.rows = rows,
-                      .channels = channels,
-                      .activation = activation,
-                      .training = training},
-                     near_zero);
+        compare_both(
+            {.rows = rows, .channels = channels, .activation = activation, .training = training},
+            near_zero);
 }
 
 TEST_CASE("batch norm works in place") {
@@ -144,19 +144,19 @@ TEST_CASE("batch norm does not depend on the number of threads") {
 }
 
 TEST_CASE("batch norm keeps its precision under a large common offset") {
-  // The mean, rounded to float, is off by up to 1000 * 2^-24 = 2^-14 in units of the deviation.
-  compare_both({.rows = 3000, .channels = 6, .offset = 1000}, {.relative = 0x1p-13});
+  // The neighbours of 10^6 are 2^-4 apart, and the mean rounded to float is off by up to 2^-5: no
+  // error of that size may be left. (All bf16 inputs are equal here.)
+  compare_both({.rows = 3000, .channels = 6, .offset = 1e6}, tolerance);
 }
 
 TEST_CASE("batch norm of a constant is beta, and the running variance falls") {
   for_each_target([](const Target& target) {
-    compare(
-        target,
-        [](Arena& m) {
-          const Case c{.rows = 5001, .channels = 2, .offset = 1e6, .spread = 0};
-          return forward(c, m);
-        },
-        {.relative = 0x1p-22});
+    compare(target,
+            [](Arena& m) {
+              const Case c{.rows = 5001, .channels = 2, .offset = 1e6, .spread = 0};
+              return forward(c, m);
+            },
+            {.relative = 0x1p-22});
   });
 }
 

@@ -223,8 +223,7 @@ std::vector<std::string> mismatches(const Target& target, const Arena& reference
       const double bound = tolerance.absolute + relative * (std::abs(expected[i]) + scale);
       const bool both_nan = std::isnan(expected[i]) && std::isnan(actual[i]);
       const bool same = expected[i] == actual[i];  // infinities too
-      const bool close =
-          std::isfinite(expected[i]) && std::abs(expected[i] - actual[i]) <= bound;
+      const bool close = std::isfinite(expected[i]) && std::abs(expected[i] - actual[i]) <= bound;
       if (both_nan || same || close) continue;
       if (wrong++ == 0)
         first << target.name() << ": " << name << "[" << i << "] is " << actual[i] << ", expected "

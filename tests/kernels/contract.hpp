@@ -13,8 +13,8 @@
 //   });
 //
 // Inputs are rounded to the tested type before either device sees them, so that the error measured
-// is the kernel's alone. Outputs start as NaN (integers as 0x80...) with guard bytes behind them: an
-// element left unwritten or a write past the end fails. Outputs are compared by
+// is the kernel's alone. Outputs start as NaN (integers as 0x80...) with guard bytes behind them:
+// an element left unwritten or a write past the end fails. Outputs are compared by
 //   |y - y_ref| <= absolute + relative * (|y_ref| + scale),  scale = root mean square of y_ref
 // and a NaN on one side alone fails.
 
@@ -139,7 +139,8 @@ void compare(const Target& target, Build&& build, Tolerance tolerance) {
 template <class Build>
 void compare_thread_counts(const Target& target, Build&& build) {
   const int threads = omp_get_max_threads();
-  Arena one(target.stream, target.type, target.type), three(target.stream, target.type, target.type);
+  Arena one(target.stream, target.type, target.type),
+      three(target.stream, target.type, target.type);
   omp_set_num_threads(1);
   run_in(one, build);
   omp_set_num_threads(3);

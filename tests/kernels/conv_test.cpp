@@ -58,6 +58,10 @@ const std::vector<ConvShape>& shapes() {
       square(1, 8, 8, 3, 64, 1, 2, 0),
       square(1, 6, 6, 127, 1, 3, 1, 1),
       square(1, 5, 5, 4, 4, 3, 1, 0),
+      // The same but for one padding each: plans must not be taken for one another.
+      square(1, 5, 5, 4, 4, 3, 1, 1),
+      {.h = 5, .w = 5, .c_in = 4, .c_out = 4, .kernel_h = 3, .kernel_w = 3, .pad_h = 1},
+      {.h = 5, .w = 5, .c_in = 4, .c_out = 4, .kernel_h = 3, .kernel_w = 3, .pad_w = 1},
       {.n = 2,
        .h = 11,
        .w = 6,
@@ -334,12 +338,20 @@ TEST_CASE("conv gradients are adjoints of the convolution") {
   }
 }
 
-TEST_CASE("conv does not depend on the number of threads set after its first call") {
+TEST_CASE("conv keeps the number of threads of its first call") {
   const ConvShape s = square(4, 16, 16, 32, 32, 3, 1, 1);
   for_each_target([&](const Target& target) {
     compare_thread_counts(target, [&](Arena& m) { return forward(m, s); });
     compare_thread_counts(target, [&](Arena& m) { return input_gradient(m, s); });
     compare_thread_counts(target, [&](Arena& m) { return weight_gradient(m, s); });
+    // Plans made under another setting too: stride_d tells the plans apart and does nothing else
+    // here. This large, a weight gradient that is made for other threads sums in another order.
+    int stride_d = 0;
+    compare_thread_counts(target, [&](Arena& m) {
+      ConvShape large = square(4, 64, 64, 32, 32, 3, 1, 1);
+      large.stride_d = ++stride_d;
+      return weight_gradient(m, large);
+    });
   });
 }
 

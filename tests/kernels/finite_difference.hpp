@@ -12,9 +12,9 @@
 namespace anaphase::test {
 
 /// Checks every element of `gradient` against (f(x + h e_i) - f(x - h e_i)) / 2h. The difference
-/// quotient itself is off by h^2 f''' / 6, about 1e-10, and by the rounding of f over h, about 1e-11
-/// for values near 1; the tolerance, relative to the largest difference quotient, leaves room for
-/// both. f: std::vector<double> -> double.
+/// quotient itself is off by h^2 f''' / 6, about 1e-10, and by the rounding of f over h, about
+/// 1e-11 for values near 1; the tolerance, relative to the largest difference quotient, leaves room
+/// for both. f: std::vector<double> -> double.
 template <class F>
 void check_gradient(const F& f, std::vector<double> x, const std::vector<double>& gradient,
                     double h = 1e-5, double tolerance = 1e-7) {

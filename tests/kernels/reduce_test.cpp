@@ -49,8 +49,7 @@ TEST_CASE("sum") {
 TEST_CASE("sum by hand") {
   CHECK(sum_of({1, 2, 3.5F}, 1) == 6.5F);
   CHECK(sum_of({1, 2, 3.5F}, 2) == 13);
-  CHECK(sum_of({1e30F, 1, -1e30F}, 1) == 0);  // 1 is below the last place of 1e30 in double
-  CHECK(sum_of({1e8F, 1, -1e8F}, 1) == 1);    // but not of 1e8
+  CHECK(sum_of({1e8F, 1, -1e8F}, 1) == 1);  // exact in double, lost in float
   CHECK(std::isnan(sum_of({1, std::nanf(""), 2}, 1)));
   CHECK(std::isinf(sum_of({1, std::numeric_limits<float>::infinity(), 2}, 1)));
 }

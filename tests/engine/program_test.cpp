@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/program.hpp"
+
+#include <dlfcn.h>
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <new>
+#include <set>
+
+#include "tests/engine/op_cases.hpp"
+#include "tests/engine/small_network.hpp"
+
+using namespace anaphase;
+using namespace anaphase::engine;
+using namespace anaphase::test;
+
+// Every `new` of this program passes here. While `counting` is on, those that oneDNN's own code
+// does not ask for are counted: each execution of one of its primitives makes small objects for the
+// arguments.
+namespace {
+
+std::atomic<bool> counting{false};
+std::atomic<int> news{0};
+
+bool is_onednn(void* address) {
+  Dl_info info{};
+  return dladdr(address, &info) != 0 && std::strstr(info.dli_fname, "dnnl") != nullptr;
+}
+
+void* counted_new(std::size_t bytes, std::size_t alignment, void* caller) {
+  if (counting && !is_onednn(caller)) ++news;
+  const std::size_t blocks = std::max<std::size_t>((bytes + alignment - 1) / alignment, 1);
+  if (void* memory = std::aligned_alloc(alignment, blocks * alignment)) return memory;
+  throw std::bad_alloc();
+}
+
+constexpr std::size_t usual = alignof(std::max_align_t);
+
+}  // namespace
+
+void* operator new(std::size_t bytes) {
+  return counted_new(bytes, usual, __builtin_return_address(0));
+}
+void* operator new[](std::size_t bytes) {
+  return counted_new(bytes, usual, __builtin_return_address(0));
+}
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  return counted_new(bytes, static_cast<std::size_t>(alignment), __builtin_return_address(0));
+}
+void* operator new[](std::size_t bytes, std::align_val_t alignment) {
+  return counted_new(bytes, static_cast<std::size_t>(alignment), __builtin_return_address(0));
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
+
+namespace {
+
+int news_in(const std::function<void()>& action) {
+  news = 0;
+  counting = true;
+  action();
+  counting = false;
+  return news;
+}
+
+bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
+}
+
+/// Runs calls at once, each with the memory of all tensors that it does not name put out of its
+/// reach.
+struct Strict final : Executor {
+  using Executor::Executor;
+  Tensor allocate(Shape shape, DType type) override {
+    const Tensor tensor = eager.allocate(std::move(shape), type);
+    std::memset(tensor.data(), 0xFF, tensor.bytes());  // NaN
+    allocated.push_back(tensor);
+    return tensor;
+  }
+  void run(Call call) override {
+    std::set<Storage*> named;
+    for (const auto* tensors : {&call.reads, &call.writes})
+      for (const Tensor& tensor : *tensors)
+        if (tensor) named.insert(tensor.storage().get());
+    std::vector<Tensor> decoys;
+    for (const Tensor& tensor : allocated)
+      if (!named.contains(tensor.storage().get())) {
+        decoys.push_back(eager.allocate(tensor.shape(), tensor.type()));
+        std::memset(decoys.back().data(), 0xFF, tensor.bytes());
+        tensor.storage()->data = static_cast<std::byte*>(decoys.back().data());
+      }
+    eager.run(std::move(call));
+    for (const Tensor& tensor : allocated) tensor.storage()->data = tensor.storage()->owner.get();
+  }
+  Eager eager{device()};
+  std::vector<Tensor> allocated;
+};
+
+/// The case with one more operation behind it: its result and the result's gradient are values
+/// inside the computation.
+OpCase followed(OpCase op) {
+  op.function = [inner = op.function](Tape& tape, const std::vector<Tensor>& in) {
+    return add_scaled(tape, inner(tape, in), {}, -0.75);
+  };
+  return op;
+}
+
+/// All of a training run's memory, to compare.
+std::vector<std::vector<double>> state_of(const Training& training) {
+  std::vector<std::vector<double>> state;
+  for (const SmallNetwork* network : {&training.network, &training.average}) {
+    state.push_back(read(network->parameters.values()));
+    state.push_back(read(network->parameters.buffers()));
+  }
+  state.push_back(read(training.network.parameters.gradients()));
+  state.push_back(read(training.optimizer.gradient_norm()));
+  for (const Optimizer::State& part : training.optimizer.state())
+    state.push_back(read(part.tensor));
+  return state;
+}
+
+}  // namespace
+
+// A tensor that an operation uses but does not name among its reads and writes would lose its
+// memory to another in a program.
+TEST_CASE("operations name all that they read and write") {
+  const auto check = [](const OpCase& op) {
+    Eager eager(Device::cpu());
+    Strict strict(Device::cpu());
+    const std::vector<Tensor> expected = evaluate(op, eager).all();
+    const std::vector<Tensor> actual = evaluate(op, strict).all();
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      CHECK_MESSAGE(same_bits(read(actual[i]), read(expected[i])),
+                    op.operation << ", " << op.variant << ", tensor " << i);
+  };
+  for (const OpCase& op : differentiable_cases()) check(followed(op));
+  for (const OpCase& op : constant_cases()) check(op);
+}
+
+TEST_CASE("replaying any operation, forwards and backwards, gives the bits of eager execution") {
+  for (const OpCase& unfollowed : differentiable_cases()) {
+    const OpCase op = followed(unfollowed);  // and only gradients have to last
+    Eager eager(Device::cpu());
+    Trace trace(Device::cpu());
+    const std::vector<Tensor> expected = evaluate(op, eager).gradients;
+    const std::vector<Tensor> actual = evaluate(op, trace).gradients;
+    Program program = trace.finish(actual);
+    for (int replay = 0; replay < 2; ++replay) {
+      program.replay();
+      for (std::size_t i = 0; i < expected.size(); ++i)
+        CHECK_MESSAGE(same_bits(read(actual[i]), read(expected[i])),
+                      op.operation << ", " << op.variant << ", input " << i);
+    }
+  }
+}
+
+TEST_CASE("replaying any operation forwards gives the bits of eager execution") {
+  for (const auto* cases : {&differentiable_cases(), &constant_cases()})
+    for (const OpCase& op : *cases) {
+      Eager eager(Device::cpu());
+      Trace trace(Device::cpu());
+      const Tensor expected = evaluate(op, eager).output, actual = evaluate(op, trace).output;
+      Program program = trace.finish({actual});
+      program.replay();
+      CHECK_MESSAGE(same_bits(read(actual), read(expected)), op.operation << ", " << op.variant);
+    }
+}
+
+TEST_CASE("a replayed training step gives the bits of eager steps, step after step") {
+  for (const DType type : {DType::f32, DType::bf16}) {
+    CAPTURE(name_of(type));
+    Training eager_training(Device::cpu(), type), traced_training(Device::cpu(), type);
+    Trace trace(Device::cpu());
+    const Tensor traced_loss = traced_training.step(trace);
+    Program program = trace.finish({traced_loss});
+    CHECK(program.plan().peak_bytes < program.plan().total_bytes);
+    std::set<double> losses;
+    for (int step = 0; step < 4; ++step) {
+      eager_training.prepare(step);
+      traced_training.prepare(step);
+      Eager eager(Device::cpu());
+      const double loss = download_scalar(eager_training.step(eager));
+      program.replay();
+      CHECK(std::isfinite(loss));
+      CHECK(download_scalar(traced_loss) == loss);
+      const auto expected = state_of(eager_training), actual = state_of(traced_training);
+      for (std::size_t i = 0; i < expected.size(); ++i) CHECK(same_bits(actual[i], expected[i]));
+      losses.insert(loss);
+    }
+    CHECK(losses.size() == 4);  // each input gave its own
+  }
+}
+
+TEST_CASE(
+    "the same program with the same input gives the same result, with another another result") {
+  const Device device = Device::cpu();
+  const SmallNetwork network(device, 4, DType::f32);
+  const Batch batch(device);
+  Trace trace(device);
+  Tape tape(trace, Tape::Mode::infer);
+  const Tensor y = network.logits(tape, batch);
+  Program program = trace.finish({y});
+  const auto result = [&](int input) {
+    batch.fill(input);
+    program.replay();
+    return download(y);
+  };
+  const std::vector<float> first = result(1), second = result(2);
+  CHECK(first != second);
+  CHECK(result(1) == first);
+}
+
+TEST_CASE("repeated steps learn their batch") {
+  Training training(Device::cpu(), DType::f32);
+  Trace trace(Device::cpu());
+  const Tensor loss = training.step(trace);
+  Program program = trace.finish({loss});
+  training.prepare(0);
+  program.replay();
+  const double first = download_scalar(loss);
+  for (int step = 1; step < 60; ++step) {
+    training.optimizer.prepare(step, 1e-2);
+    program.replay();
+  }
+  CHECK(download_scalar(loss) < 0.9 * first);
+}
+
+TEST_CASE("replays ask the engine for no memory") {
+  Training training(Device::cpu(), DType::f32);
+  Trace trace(Device::cpu());
+  const Tensor loss = training.step(trace);
+  Program program = trace.finish({loss});
+  training.prepare(0);
+  program.replay();
+  const MemoryUse before = memory_use();
+  for (int step = 0; step < 3; ++step) program.replay();
+  CHECK(memory_use().allocations == before.allocations);
+  CHECK(memory_use().live_bytes == before.live_bytes);
+  CHECK(memory_use().peak_bytes == before.peak_bytes);
+}
+
+TEST_CASE("replays make no object on the heap") {
+  REQUIRE(news_in([] { ::operator delete(::operator new(8)); }) == 1);  // they would be seen
+  for (const auto* cases : {&differentiable_cases(), &constant_cases()})
+    for (const OpCase& op : *cases) {
+      Trace trace(Device::cpu());
+      const std::vector<Tensor> results = evaluate(op, trace).all();
+      Program program = trace.finish(results);
+      program.replay();  // the first one makes oneDNN's primitives
+      const int made = news_in([&] { program.replay(); });
+      CHECK_MESSAGE(made == 0, op.operation << ", " << op.variant);
+    }
+  for (const DType type : {DType::f32, DType::bf16}) {
+    Training training(Device::cpu(), type);
+    Trace trace(Device::cpu());
+    const Tensor loss = training.step(trace);
+    Program program = trace.finish({loss});
+    training.prepare(0);
+    program.replay();
+    CHECK(news_in([&] { program.replay(); }) == 0);
+  }
+}
+
+TEST_CASE("a profile tells calls, time and work by name") {
+  const Tensor x = make_tensor(Device::cpu(), {1, 8, 8, 3}, DType::f32);
+  const Tensor weight = make_tensor(Device::cpu(), {4, 3, 3, 3}, DType::f32);
+  Trace trace(Device::cpu());
+  Tape tape(trace);
+  tape.watch(weight);
+  const Tensor y = activate(tape, conv(tape, x, weight, {}, {.padding = 1}), Activation::silu);
+  tape.backward(y);
+  Program program = trace.finish({y});
+  const auto profile = program.profile();
+  std::set<std::string> names;
+  for (const auto& [name, entry] : profile) {
+    names.insert(name);
+    CHECK(entry.calls == 1);
+    CHECK(entry.seconds >= 0);
+    CHECK(entry.flops > 0);
+  }
+  CHECK(names == std::set<std::string>{"activation_backward", "activation_forward", "conv_forward",
+                                       "conv_weight_gradient", "fill"});
+  CHECK(profile.at("conv_forward").flops == 2.0 * 8 * 8 * 4 * 3 * 3 * 3);
+  for (const auto& [name, flops] : program.work()) CHECK(profile.at(name).flops == flops);
+  CHECK(program.work().size() == names.size());
+}
