@@ -99,20 +99,22 @@ std::string HelpFormatter::make_option_desc(const CLI::Option* option) const {
 
 std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<CLI::App*> chosen = app.get_subcommands();
-  const CLI::App& command = chosen.empty() ? app : *chosen.front();
+  const bool is_in_command = !chosen.empty() && app.remaining().empty();
+  const CLI::App& command = is_in_command ? *chosen.front() : app;
   const std::string help =
-      chosen.empty() ? "anaphase --help" : fmt::format("anaphase {} --help", command.get_name());
+      is_in_command ? fmt::format("anaphase {} --help", command.get_name()) : "anaphase --help";
   std::vector<std::string> left = command.remaining();
   // What follows an unknown option may be its value, so the option is the one to name.
-  std::stable_partition(left.begin(), left.end(),
-                        [](const std::string& word) { return word.starts_with('-'); });
+  if (is_in_command)
+    std::stable_partition(left.begin(), left.end(),
+                          [](const std::string& word) { return word.starts_with('-'); });
   if (left.empty()) return fmt::format("{}; see `{}`", one_line(error.what()), help);
 
   const std::string word = left.front().substr(0, left.front().find('='));
   if (word.starts_with('-'))
     return fmt::format("unknown option '{}'; did you mean '{}'? See `{}`", word,
                        models::nearest(word, option_names(command)), help);
-  if (chosen.empty())
+  if (!is_in_command)
     return fmt::format("unknown command '{}'; did you mean '{}'? See `{}`", word,
                        models::nearest(word, command_names(app)), help);
   return fmt::format("unexpected argument '{}'; see `{}`", word, help);

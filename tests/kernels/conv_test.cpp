@@ -375,16 +375,17 @@ TEST_CASE("conv runs from several threads of a program at once") {
 
 TEST_CASE("conv workspaces depend on sizes alone") {
   float there = 0;
-  for (const ConvShape& s : shapes()) {
-    const ConvForward bare{.shape = s};
-    ConvForward full = bare;
-    full.bias = full.residual = full.x = &there;
-    CHECK(workspace_bytes(Cpu{}, bare) == workspace_bytes(Cpu{}, full));
-    const ConvWeightGradient without{.shape = s};
-    ConvWeightGradient with = without;
-    with.dbias = &there;
-    CHECK(workspace_bytes(Cpu{}, without) == workspace_bytes(Cpu{}, with));
-  }
+  for (const ConvShape& s : shapes())
+    for_each_target([&](const Target& target) {
+      const ConvForward bare{.shape = s, .type = target.type};
+      ConvForward full = bare;
+      full.bias = full.residual = full.x = &there;
+      CHECK(workspace_bytes(Cpu{}, bare) == workspace_bytes(Cpu{}, full));
+      const ConvWeightGradient without{.shape = s, .type = target.type};
+      ConvWeightGradient with = without;
+      with.dbias = &there;
+      CHECK(workspace_bytes(Cpu{}, without) == workspace_bytes(Cpu{}, with));
+    });
 }
 
 TEST_CASE("conv of network sizes never falls to oneDNN's plain loops") {
