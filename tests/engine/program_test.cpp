@@ -33,10 +33,15 @@ bool is_onednn(void* address) {
   return dladdr(address, &info) != 0 && std::strstr(info.dli_fname, "dnnl") != nullptr;
 }
 
-void* counted_new(std::size_t bytes, std::size_t alignment, void* caller) {
+/// Null where there is no memory.
+void* counted(std::size_t bytes, std::size_t alignment, void* caller) {
   if (counting && !is_onednn(caller)) ++news;
   const std::size_t blocks = std::max<std::size_t>((bytes + alignment - 1) / alignment, 1);
-  if (void* memory = std::aligned_alloc(alignment, blocks * alignment)) return memory;
+  return std::aligned_alloc(alignment, blocks * alignment);
+}
+
+void* counted_new(std::size_t bytes, std::size_t alignment, void* caller) {
+  if (void* memory = counted(bytes, alignment, caller)) return memory;
   throw std::bad_alloc();
 }
 
@@ -55,6 +60,9 @@ void* operator new(std::size_t bytes, std::align_val_t alignment) {
 }
 void* operator new[](std::size_t bytes, std::align_val_t alignment) {
   return counted_new(bytes, static_cast<std::size_t>(alignment), __builtin_return_address(0));
+}
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return counted(bytes, usual, __builtin_return_address(0));
 }
 void operator delete(void* memory) noexcept {
   std::free(memory);
