@@ -16,8 +16,8 @@
 //   * outputs are overwritten, never accumulated into; inputs and outputs do not overlap unless the
 //     operation says they may;
 //   * sums run in float (double on the reference device) in an order that depends on the sizes
-//   alone:
-//     the same call gives the same bits with any number of threads;
+//     alone: the same call gives the same bits with any number of threads (ConvWeightGradient on
+//     the CPU: with the same number of threads);
 //   * sizes are checked by the engine, once, when a call is made; a kernel trusts them.
 
 #include <cstddef>

@@ -22,6 +22,9 @@ int exit_code(int status) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+// Networks this small leave threads waiting for each other; on a busy machine that takes minutes.
+[[maybe_unused]] const int one_thread = ::setenv("OMP_NUM_THREADS", "1", 0);
+
 }  // namespace
 
 const std::string quick =

@@ -18,15 +18,15 @@ using io::testing::TemporaryFolder;
 
 namespace {
 
-/// 20 synthetic images of 32 px: 16 for training, 4 for validation.
+/// 12 synthetic images of 16 px: 10 for training, 2 for validation.
 Config tiny_run(const TemporaryFolder& folder) {
   const std::filesystem::path data = folder / "data";
   if (!std::filesystem::exists(data))
     io::write_synthetic_dataset(
-        data, {.kind = io::SyntheticKind::nuclei, .count = 20, .size = 32, .seed = 3});
+        data, {.kind = io::SyntheticKind::nuclei, .count = 12, .size = 16, .seed = 3});
   Config config = small_config("plain");
   config.data.path = data.string();
-  config.data.size = 32;
+  config.data.size = 16;
   config.data.labels = "4";
   config.pretrain.epochs = 1;
   config.rounds.count = 1;
@@ -106,8 +106,8 @@ TEST_CASE("supervised runs see the labelled images of co-training runs of the sa
   REQUIRE(co_training.labelled.size() == 4);
   for (std::size_t i = 0; i < 4; ++i)
     CHECK(co_training.labelled[i]->name == supervised.labelled[i]->name);
-  CHECK(co_training.unlabelled.size() == 12);
-  CHECK(co_training.val.size() == 4);
+  CHECK(co_training.unlabelled.size() == 6);
+  CHECK(co_training.val.size() == 2);
 }
 
 TEST_CASE("held-out images are not trained on and pick the checkpoint") {
