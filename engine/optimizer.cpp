@@ -24,8 +24,10 @@ double LearningRate::at(std::int64_t step) const {
   switch (kind) {
     case Kind::constant:
       return base;
-    case Kind::step:
-      return base * std::pow(factor, static_cast<double>(since / every));
+    case Kind::step: {
+      const std::int64_t drops = since / every;
+      return base * std::pow(factor, static_cast<double>(drops));
+    }
     case Kind::cosine: {
       const double length = static_cast<double>(std::max<std::int64_t>(total - warmup, 1));
       const double progress = std::min(static_cast<double>(since) / length, 1.0);

@@ -156,7 +156,7 @@ std::vector<float> Predictor::probabilities(const std::vector<float>& images) {
   return mean;
 }
 
-PseudoLabeller::PseudoLabeller(Model& model, int batch, int height, int width) : model_(model) {
+PseudoLabeller::PseudoLabeller(Model& model, int batch, int height, int width) {
   if (!model.has_teacher())
     throw Error(
         "this model has no teacher (it was trained with --method supervised): it makes no "

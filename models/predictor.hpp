@@ -50,7 +50,6 @@ class PseudoLabeller {
   std::vector<std::vector<float>> probabilities(const std::vector<float>& images);
 
  private:
-  Model& model_;
   engine::Program program_;
   Tensor image_, keys_;
   std::vector<Tensor> probabilities_;

@@ -32,7 +32,8 @@ struct ScaleShift {
 }  // namespace
 
 void run(Reference, const GroupNormForward& op) {
-  const auto [n, pixels, channels, groups] = op.shape;
+  const int n = op.shape.n, channels = op.shape.channels, groups = op.shape.groups;
+  const std::int64_t pixels = op.shape.pixels;
   const int members = channels / groups;
   const auto* x = static_cast<const double*>(op.x);
   const auto* gamma = static_cast<const double*>(op.gamma);
@@ -64,7 +65,8 @@ void run(Reference, const GroupNormForward& op) {
 }
 
 void run(Reference, const GroupNormBackward& op) {
-  const auto [n, pixels, channels, groups] = op.shape;
+  const int n = op.shape.n, channels = op.shape.channels, groups = op.shape.groups;
+  const std::int64_t pixels = op.shape.pixels;
   const int members = channels / groups;
   const auto* x = static_cast<const double*>(op.x);
   const auto* gamma = static_cast<const double*>(op.gamma);

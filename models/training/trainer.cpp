@@ -243,8 +243,8 @@ class Trainer {
     if (stage.labelled) stage.labelled->fill(step, config_, stage.step.labelled);
     if (stage.unlabelled) stage.unlabelled->fill(step, config_, stage.step.unlabelled);
     if (stage.step.ramp) {
-      const double ramp = static_cast<double>(step / stage.steps_per_epoch + 1) /
-                          static_cast<double>(stage.epochs());
+      const std::int64_t epoch = step / stage.steps_per_epoch;
+      const double ramp = static_cast<double>(epoch + 1) / static_cast<double>(stage.epochs());
       engine::upload(stage.step.ramp, std::vector<float>{static_cast<float>(ramp)});
     }
     for (auto& optimizer : stage.optimizers) optimizer->prepare(step, stage.learning_rate.at(step));
