@@ -5,7 +5,13 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/anaphase)
-install(TARGETS anaphase_options anaphase_kernels anaphase_io anaphase_engine anaphase_metrics anaphase_models
+set(libraries anaphase_options anaphase_kernels anaphase_io anaphase_engine anaphase_metrics anaphase_models)
+foreach(optional anaphase_simt anaphase_kernels_simt anaphase_kernels_cuda)
+  if(TARGET ${optional})
+    list(APPEND libraries ${optional})
+  endif()
+endforeach()
+install(TARGETS ${libraries}
   EXPORT anaphase ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT anaphase NAMESPACE anaphase:: FILE anaphase-targets.cmake DESTINATION ${package_folder})
 foreach(folder kernels io engine models)

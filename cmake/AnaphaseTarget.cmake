@@ -6,16 +6,16 @@ target_include_directories(anaphase_options INTERFACE
 target_compile_features(anaphase_options INTERFACE cxx_std_20)
 # Sums keep the order they are written in (no -ffast-math): results do not depend on the optimiser.
 # Square roots need no errno and arithmetic no traps, which is what lets loops vectorise.
-target_compile_options(anaphase_options INTERFACE $<BUILD_INTERFACE:
+target_compile_options(anaphase_options INTERFACE $<BUILD_INTERFACE:$<$<COMPILE_LANGUAGE:CXX>:
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # GCC 12 reports string concatenation wrongly (its bug 105651)
   -fno-math-errno -fno-trapping-math
   $<$<BOOL:${ANAPHASE_WERROR}>:-Werror>
-  $<$<BOOL:${ANAPHASE_NATIVE}>:-march=native>>)
+  $<$<BOOL:${ANAPHASE_NATIVE}>:-march=native>>>)
 if(ANAPHASE_SANITIZE)
   list(JOIN ANAPHASE_SANITIZE "," sanitizers)
-  target_compile_options(anaphase_options INTERFACE
-    -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
+  target_compile_options(anaphase_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:
+    -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1>)
   target_link_options(anaphase_options INTERFACE -fsanitize=${sanitizers})
 endif()
 

@@ -35,4 +35,10 @@ void run(Reference, const ActivationBackward& op);
 void run(Cpu, const ActivationForward& op);
 void run(Cpu, const ActivationBackward& op);
 
+void run(Cuda, const ActivationForward& op);
+void run(Cuda, const ActivationBackward& op);
+
+void run(Simt, const ActivationForward& op);
+void run(Simt, const ActivationBackward& op);
+
 }  // namespace anaphase::kernels

@@ -37,11 +37,29 @@ struct Cuda {
   int index = 0;
   void* stream = nullptr;
 };
+/// The CUDA kernels on the processor, by the executor of kernels/simt; `stream` is its
+/// cudaStream_t.
+struct Simt {
+  int index = 0;
+  void* stream = nullptr;
+};
 
-enum class DeviceKind : unsigned char { reference, cpu, cuda };
+/// What this build can run on.
+#if defined(ANAPHASE_WITH_CUDA)
+inline constexpr bool has_cuda = true;
+#else
+inline constexpr bool has_cuda = false;
+#endif
+#if defined(ANAPHASE_WITH_SIMT)
+inline constexpr bool has_simt = true;
+#else
+inline constexpr bool has_simt = false;
+#endif
 
-/// An in-order queue of a device. Calls on a CPU or the reference device have finished when they
-/// return; calls on a CUDA device have been enqueued.
+enum class DeviceKind : unsigned char { reference, cpu, cuda, simt };
+
+/// An in-order queue of a device. Calls on a CPU, the reference device or simt have finished when
+/// they return; calls on a CUDA device have been enqueued.
 struct Stream {
   DeviceKind kind = DeviceKind::cpu;
   int index = 0;
@@ -62,8 +80,13 @@ auto on_device(const Stream& stream, Visit&& visit) {
     case DeviceKind::cpu:
       return visit(Cpu{});
     case DeviceKind::cuda:
-      if constexpr (requires(Cuda device, const Operation& op) { run(device, op); })
+      if constexpr (has_cuda && requires(Cuda device, const Operation& op) { run(device, op); })
         return visit(Cuda{stream.index, stream.handle});
+      break;
+    case DeviceKind::simt:
+      if constexpr (has_simt && requires(Simt device, const Operation& op) { run(device, op); })
+        return visit(Simt{stream.index, stream.handle});
+      break;
   }
   throw Error("this build has no CUDA kernels: use --device cpu");
 }

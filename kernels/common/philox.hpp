@@ -14,11 +14,7 @@
 #include <cmath>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define ANAPHASE_HOST_DEVICE __host__ __device__
-#else
-#define ANAPHASE_HOST_DEVICE
-#endif
+#include "kernels/common/host_device.hpp"
 
 namespace anaphase::kernels {
 

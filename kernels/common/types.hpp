@@ -7,6 +7,8 @@
 #include <string_view>
 #include <type_traits>
 
+#include "kernels/common/host_device.hpp"
+
 namespace anaphase::kernels {
 
 /// Element types of tensors. `f32` is the reference precision of the engine, `bf16` its fast
@@ -40,16 +42,22 @@ constexpr DType param_type(DType type) {
 
 /// The upper half of a float, rounded to nearest even; NaN stays NaN.
 struct bf16 {
-  std::uint16_t bits = 0;
+  std::uint16_t bits;
 
   bf16() = default;
-  explicit bf16(float value) {
+  ANAPHASE_HOST_DEVICE explicit bf16(float value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+#else
     const auto u = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
     const bool nan = (u & 0x7fffffffu) > 0x7f800000u;
     bits = static_cast<std::uint16_t>(nan ? (u >> 16) | 0x40u : rounded);
+#endif
   }
-  operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+  ANAPHASE_HOST_DEVICE operator float() const {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+  }
 };
 
 /// C++ type -> DType, and the C++ types of parameters and of arithmetic that go with it.

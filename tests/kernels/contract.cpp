@@ -3,13 +3,18 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <sstream>
 
+#include "kernels/common/memory.hpp"
 #include "kernels/common/philox.hpp"
+#if defined(ANAPHASE_WITH_SIMT)
+#include "kernels/simt/executor.hpp"
+#endif
 
 namespace anaphase::test {
 
@@ -66,43 +71,69 @@ void store(void* data, DType type, std::int64_t i, double value) {
 }  // namespace
 
 std::string Target::name() const {
-  const char* devices[] = {"reference", "cpu", "cuda"};
+  const char* devices[] = {"reference", "cpu", "cuda", "simt"};
   return std::string(devices[static_cast<int>(stream.kind)]) + " " + std::string(name_of(type));
 }
 
-void for_each_target(const std::function<void(const Target&)>& visit) {
-  const Stream cpu{kernels::DeviceKind::cpu};
-  for (const Target& target : {Target{cpu, DType::f32}, Target{cpu, DType::bf16}}) {
-    if (target.type == DType::bf16 && !__builtin_cpu_supports("avx512bw")) {
-      MESSAGE("bf16 is not tested: this processor has no AVX-512");
-      continue;
-    }
-    const std::string name = target.name();
-    CAPTURE(name);
-    visit(target);
-  }
+namespace {
+
+/// Devices that this build and machine can run on.
+std::vector<Stream> tested_devices() {
+  std::vector<Stream> devices{{kernels::DeviceKind::cpu}};
+  if (kernels::has_simt) devices.push_back({kernels::DeviceKind::simt});
+  if (kernels::device_count({kernels::DeviceKind::cuda}) > 0)
+    devices.push_back({kernels::DeviceKind::cuda});
+  return devices;
 }
 
+}  // namespace
+
+void for_each_target(const std::function<void(const Target&)>& visit) {
+  static const std::vector<Stream> devices = tested_devices();
+  for (const Stream& device : devices)
+    for (const DType type : {DType::f32, DType::bf16}) {
+      if (type == DType::bf16 && device.kind == kernels::DeviceKind::cpu &&
+          !__builtin_cpu_supports("avx512bw")) {
+        MESSAGE("bf16 is not tested on the CPU: this processor has no AVX-512");
+        continue;
+      }
+      const Target target{device, type};
+      const std::string name = target.name();
+      CAPTURE(name);
+      visit(target);
+    }
+}
+
+/// Elements in the memory of a device, with guard bytes behind them.
 struct Arena::Buffer {
+  Stream stream;
   DType type;
   std::int64_t count;
-  unsigned char* data;  // 64-byte aligned, guard bytes behind the elements
+  void* data;
 
-  Buffer(DType element, std::int64_t elements) : type(element), count(elements) {
-    const std::size_t bytes = (elements * size_of(type) + guard_bytes + 63) / 64 * 64;
-    data = static_cast<unsigned char*>(std::aligned_alloc(64, bytes));
+  Buffer(Stream device, DType element, std::int64_t elements)
+      : stream(device), type(element), count(elements) {
+    data = kernels::allocate_memory(stream, bytes() + guard_bytes);
+    REQUIRE(data != nullptr);
     const bool integers = type == DType::i32 || type == DType::u64;
-    std::memset(data, integers ? 0x80 : 0xFF, bytes);  // 0xFF...: NaN in every floating type
-    std::memset(data + elements * size_of(type), guard_value, guard_bytes);
+    std::vector<unsigned char> start(bytes() + guard_bytes, guard_value);
+    std::memset(start.data(), integers ? 0x80 : 0xFF, bytes());  // 0xFF: NaN in every floating type
+    kernels::copy_to_device(stream, data, start.data(), start.size());
   }
-  ~Buffer() { std::free(data); }
+  ~Buffer() { kernels::free_memory(stream, data); }
   Buffer(const Buffer&) = delete;
 
+  std::size_t bytes() const { return count * size_of(type); }
+  void write(const void* values) const { kernels::copy_to_device(stream, data, values, bytes()); }
+  std::vector<unsigned char> read() const {
+    std::vector<unsigned char> all(bytes() + guard_bytes);
+    kernels::copy_to_host(stream, all.data(), data, all.size());
+    return all;
+  }
   bool guard_is_whole() const {
-    const unsigned char* guard = data + count * size_of(type);
-    for (std::size_t i = 0; i < guard_bytes; ++i)
-      if (guard[i] != guard_value) return false;
-    return true;
+    const std::vector<unsigned char> all = read();
+    return std::all_of(all.end() - guard_bytes, all.end(),
+                       [](unsigned char byte) { return byte == guard_value; });
   }
 };
 
@@ -111,15 +142,17 @@ Arena::Arena(Stream stream, DType type, DType rounding)
 Arena::~Arena() = default;
 
 Arena::Buffer& Arena::add(const std::string& name, DType type, std::int64_t count, bool is_output) {
-  auto [it, inserted] = buffers_.emplace(name, std::make_unique<Buffer>(type, count));
+  auto [it, inserted] = buffers_.emplace(name, std::make_unique<Buffer>(stream_, type, count));
   REQUIRE_MESSAGE(inserted, "two buffers named " << name);
   if (is_output) outputs_.push_back(name);
   return *it->second;
 }
 
 void Arena::fill(Buffer& buffer, const std::vector<double>& values, DType rounding) {
+  std::vector<unsigned char> bytes(buffer.bytes());
   for (std::int64_t i = 0; i < buffer.count; ++i)
-    store(buffer.data, buffer.type, i, rounded(values[i], rounding));
+    store(bytes.data(), buffer.type, i, rounded(values[i], rounding));
+  buffer.write(bytes.data());
 }
 
 std::vector<double> random_values(const std::string& name, std::int64_t count, double low,
@@ -154,14 +187,14 @@ void* Arena::param_input(const std::string& name, const std::vector<double>& val
 
 std::int32_t* Arena::labels(const std::string& name, const std::vector<std::int32_t>& values) {
   Buffer& buffer = add(name, DType::i32, static_cast<std::int64_t>(values.size()), false);
-  std::memcpy(buffer.data, values.data(), values.size() * sizeof(std::int32_t));
-  return reinterpret_cast<std::int32_t*>(buffer.data);
+  buffer.write(values.data());
+  return static_cast<std::int32_t*>(buffer.data);
 }
 
 std::uint64_t* Arena::keys(const std::string& name, const std::vector<std::uint64_t>& values) {
   Buffer& buffer = add(name, DType::u64, static_cast<std::int64_t>(values.size()), false);
-  std::memcpy(buffer.data, values.data(), values.size() * sizeof(std::uint64_t));
-  return reinterpret_cast<std::uint64_t*>(buffer.data);
+  buffer.write(values.data());
+  return static_cast<std::uint64_t*>(buffer.data);
 }
 
 void* Arena::output(const std::string& name, std::int64_t count) {
@@ -173,7 +206,7 @@ void* Arena::param_output(const std::string& name, std::int64_t count) {
 }
 
 std::int32_t* Arena::label_output(const std::string& name, std::int64_t count) {
-  return reinterpret_cast<std::int32_t*>(add(name, DType::i32, count, true).data);
+  return static_cast<std::int32_t*>(add(name, DType::i32, count, true).data);
 }
 
 void* Arena::in_out(const std::string& name, std::int64_t count, double low, double high) {
@@ -195,8 +228,9 @@ void* Arena::workspace(std::size_t bytes) {
 
 std::vector<double> Arena::values(const std::string& name) const {
   const Buffer& buffer = *buffers_.at(name);
+  const std::vector<unsigned char> bytes = buffer.read();
   std::vector<double> values(buffer.count);
-  for (std::int64_t i = 0; i < buffer.count; ++i) values[i] = load(buffer.data, buffer.type, i);
+  for (std::int64_t i = 0; i < buffer.count; ++i) values[i] = load(bytes.data(), buffer.type, i);
   return values;
 }
 
@@ -240,6 +274,12 @@ std::vector<std::string> mismatches(const Target& target, const Arena& reference
   for (const Arena* arena : {&reference, &tested})
     for (const std::string& message : arena->overruns()) messages.push_back(message);
   return messages;
+}
+
+void shuffle_order([[maybe_unused]] const Target& target) {
+#if defined(ANAPHASE_WITH_SIMT)
+  if (target.is_simt()) simt::set_order_seed(simt::order_seed() + 1);
+#endif
 }
 
 void compare_outputs(const Target& target, const Arena& reference, const Arena& tested,

@@ -39,10 +39,12 @@ struct Target {
   kernels::Stream stream;
   DType type;
   std::string name() const;
+  /// CUDA kernels on the executor: some hundred times slower than the CPU's own.
+  bool is_simt() const { return stream.kind == kernels::DeviceKind::simt; }
 };
 
-/// Visits f32 and bf16 on every device of this build that can run (bf16 where the processor
-/// supports it).
+/// Visits f32 and bf16 on every device of this build that can run (bf16 on the CPU where the
+/// processor supports it).
 void for_each_target(const std::function<void(const Target&)>& visit);
 
 struct Tolerance {
@@ -123,14 +125,20 @@ void run_in(Arena& arena, Build&& build) {
   kernels::launch(arena.stream(), op);
 }
 
+/// Shuffles the order in which the executor runs blocks, warps and lanes; another one in each call.
+void shuffle_order(const Target& target);
+
 /// Runs `build` on the reference device and twice on the target: all outputs have to agree within
-/// the tolerance, the two runs of the target to the last bit.
+/// the tolerance, the two runs of the target (on simt in different orders) to the last bit.
 template <class Build>
 void compare(const Target& target, Build&& build, Tolerance tolerance) {
   Arena reference({kernels::DeviceKind::reference}, DType::f64, target.type);
   Arena first(target.stream, target.type, target.type),
       second(target.stream, target.type, target.type);
-  for (Arena* arena : {&reference, &first, &second}) run_in(*arena, build);
+  for (Arena* arena : {&reference, &first, &second}) {
+    shuffle_order(target);
+    run_in(*arena, build);
+  }
   compare_outputs(target, reference, first, tolerance);
   compare_bits(first, second);
 }

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Loads and stores of several elements at once (16 bytes a thread is what keeps the memory of a GPU
+// busy with few instructions), and arithmetic in float on elements of either type.
+
+#include "kernels/common/gpu/launch.cuh"
+
+namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+
+/// N elements that lie together, aligned to their size.
+template <class T, int N>
+struct alignas(sizeof(T) * N) Vector {
+  T lane[N];
+
+  __device__ T& operator[](int i) { return lane[i]; }
+  __device__ const T& operator[](int i) const { return lane[i]; }
+};
+
+/// Elements of T in 16 bytes.
+template <class T>
+inline constexpr int lanes_of = static_cast<int>(16 / sizeof(T));
+
+/// The widest vector, 1 to lanes_of<T>, that divides `count` elements starting at aligned pointers.
+template <class T>
+int usable_lanes(std::int64_t count) {
+  int lanes = lanes_of<T>;
+  while (count % lanes != 0) lanes /= 2;
+  return lanes;
+}
+
+/// f(std::integral_constant<int, N>{}) for the N of {1, lanes_of<T>} that divides `count`.
+template <class T, class F>
+void with_lanes(std::int64_t count, F&& f) {
+  if (count % lanes_of<T> == 0) return f(std::integral_constant<int, lanes_of<T>>{});
+  return f(std::integral_constant<int, 1>{});
+}
+
+template <int N, class T>
+__device__ Vector<T, N> load(const T* from) {
+  return *reinterpret_cast<const Vector<T, N>*>(from);
+}
+
+template <class T, int N>
+__device__ void store(T* to, const Vector<T, N>& value) {
+  *reinterpret_cast<Vector<T, N>*>(to) = value;
+}
+
+/// N elements as floats.
+template <int N, class T>
+__device__ Vector<float, N> load_float(const T* from) {
+  const Vector<T, N> raw = load<N>(from);
+  Vector<float, N> value;
+#pragma unroll
+  for (int i = 0; i < N; ++i) value[i] = static_cast<float>(raw[i]);
+  return value;
+}
+
+/// N floats, rounded to T.
+template <class T, int N>
+__device__ void store_float(T* to, const Vector<float, N>& value) {
+  Vector<T, N> raw;
+#pragma unroll
+  for (int i = 0; i < N; ++i) raw[i] = T(value[i]);
+  store(to, raw);
+}
+
+}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD

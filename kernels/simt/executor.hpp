@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Runs CUDA kernels on a CPU. Every CUDA thread is a fiber; a block's fibers share one thread of
+// the operating system, and blocks run on all cores. A fiber runs until it waits: at a barrier of
+// the block, or in a warp's collective (shuffle, vote, matrix instruction), which the last lane to
+// arrive completes.
+//
+// What a GPU would leave undefined ends the launch with an error that names the kernel, block,
+// thread and line: a barrier that part of the block never reaches, a collective that waits for a
+// lane that has left, a value from a lane that takes no part, more threads or shared memory than a
+// block may have. Kernels compiled with -DANAPHASE_SIMT_CHECK report every memory access to
+// kernels/simt/memory_check.cpp, which finds accesses out of bounds, misaligned, of unwritten
+// shared memory, and races.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <source_location>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace anaphase::simt {
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+/// What went wrong in a kernel, as one sentence.
+class Fault : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// The limits of the device that the executor stands for, those of compute capability 8.0 unless
+/// the environment variable ANAPHASE_SIMT_ARCH names another (75, 80, 86, 89, 90, 100, 120).
+struct Limits {
+  int major = 8, minor = 0;
+  std::size_t static_shared_bytes = 48 << 10;
+  std::size_t shared_bytes = 163 << 10;  // static and dynamic, for kernels that ask for it
+  unsigned block_threads = 1024;
+};
+const Limits& limits();
+
+/// The order in which blocks, warps and lanes take turns: as numbered for 0, shuffled for any other
+/// seed. Starts as the environment variable ANAPHASE_SIMT_SEED.
+void set_order_seed(std::uint64_t seed);
+std::uint64_t order_seed();
+
+struct Launch {
+  std::string_view kernel;  // its name, for messages and the list of kernels that ran
+  dim3 grid, block;
+  std::size_t dynamic_shared_bytes = 0;
+  std::size_t allowed_dynamic_bytes = 48 << 10;  // cudaFuncAttributeMaxDynamicSharedMemorySize
+  std::function<void()> body;                    // the kernel, called once for each thread
+};
+
+/// Runs all blocks; returns when they have ended. Throws Fault.
+void execute(const Launch& launch);
+
+/// "name<float, 4>" of the kernel that a template instantiated with it reports as its own name.
+std::string_view kernel_name(std::string_view function);
+
+using Location = std::source_location;
+
+/// The CUDA thread that is running.
+struct Thread {
+  dim3 index, block_index, block_extent, grid_extent;
+  unsigned lane = 0, warp = 0;
+  std::uint32_t warp_epoch = 0;  // collectives this thread has completed
+  bool has_used_atomics = false;
+};
+extern thread_local constinit Thread* self;
+
+// Barriers and collectives, called from kernels.
+
+/// __syncthreads and its forms: the sum of `value` over the block's threads.
+int block_barrier(int value, Location where);
+
+/// What a lane gives to a collective and gets from it.
+struct alignas(16) Slot {
+  unsigned char bytes[64];
+};
+/// Waits until all lanes of `mask` have come to a collective, runs `combine(slots)` once, and
+/// returns all 32 slots, which stay until the calling thread's next collective. `mine` (size bytes)
+/// is the caller's slot.
+Slot* collective(unsigned mask, const void* mine, std::size_t size, const char* name,
+                 Location where, void (*combine)(Slot* slots, unsigned mask) = nullptr);
+
+/// Lanes of the calling thread's warp that have not ended.
+unsigned live_lanes();
+
+/// A fault at the calling thread.
+[[noreturn]] void fail(const std::string& what, Location where);
+
+// Shared memory.
+
+/// The block's dynamic shared memory.
+void* dynamic_shared_memory();
+/// Counts the blocks that this thread of the operating system has begun.
+extern thread_local constinit std::uint64_t block_serial;
+/// Adds a static shared array to the running block: counts it and fills it with NaN.
+void add_static_shared(void* data, std::size_t bytes);
+
+/// cp.async: the copy happens when it is waited for. `bytes` of `from`, then zeros up to `size`.
+void async_copy(void* to, const void* from, std::size_t size, std::size_t bytes);
+void commit_async_copies();
+/// Waits until at most `pending` of the newest groups are under way.
+void wait_async_copies(int pending);
+
+}  // namespace anaphase::simt
