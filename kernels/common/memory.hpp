@@ -16,26 +16,14 @@ int device_count(const Stream& stream);
 void* allocate_memory(const Stream& stream, std::size_t bytes);
 void free_memory(const Stream& stream, void* data);
 
+/// Fills with zeros, in the order of the stream's calls.
+void clear_memory(const Stream& stream, void* data, std::size_t bytes);
+
 /// In the order of the stream's calls; have ended when they return.
 void copy_to_device(const Stream& stream, void* to, const void* from, std::size_t bytes);
 void copy_to_host(const Stream& stream, void* to, const void* from, std::size_t bytes);
 
 /// Waits for the stream's calls. Throws Error for one that failed.
 void synchronize(const Stream& stream);
-
-// What the above call on a GPU.
-int device_count(Cuda);
-void* allocate_memory(Cuda, std::size_t bytes);
-void free_memory(Cuda, void* data);
-void copy_to_device(Cuda, void* to, const void* from, std::size_t bytes);
-void copy_to_host(Cuda, void* to, const void* from, std::size_t bytes);
-void synchronize(Cuda);
-
-int device_count(Simt);
-void* allocate_memory(Simt, std::size_t bytes);
-void free_memory(Simt, void* data);
-void copy_to_device(Simt, void* to, const void* from, std::size_t bytes);
-void copy_to_host(Simt, void* to, const void* from, std::size_t bytes);
-void synchronize(Simt);
 
 }  // namespace anaphase::kernels

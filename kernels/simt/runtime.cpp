@@ -61,6 +61,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "invalid argument";
     case cudaErrorMemoryAllocation:
       return "out of memory";
+    case cudaErrorInsufficientDriver:
+      return "CUDA driver version is insufficient for CUDA runtime version";
     case cudaErrorNoDevice:
       return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
@@ -112,6 +114,13 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   return note(cudaErrorInvalidValue);
 }
 
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device != 0) return note(cudaErrorInvalidDevice);
+  *properties = {"executor of CUDA kernels on the processor", 0, limits().major, limits().minor};
+  std::size_t free = 0;
+  return cudaMemGetInfo(&free, &properties->totalGlobalMem);
+}
+
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = 0;
   return cudaSuccess;
@@ -147,6 +156,21 @@ cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream)
 cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
   if (stream && stream->capture) return note(cudaErrorStreamCaptureUnsupported);
   return cudaFree(data);
+}
+
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
+  *pool = nullptr;
+  return note(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+}
+
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void* value) {
+  const std::uint64_t none = 0;
+  std::memcpy(value, &none, sizeof(none));
+  return cudaSuccess;
 }
 
 cudaError_t cudaMallocHost(void** data, std::size_t bytes) {
