@@ -66,4 +66,14 @@ void run(Cpu, const SoftmaxBackward& op);
 void run(Cpu, const Argmax& op);
 void run(Cpu, const OneHot& op);
 
+void run(Cuda, const SoftmaxForward& op);
+void run(Cuda, const SoftmaxBackward& op);
+void run(Cuda, const Argmax& op);
+void run(Cuda, const OneHot& op);
+
+void run(Simt, const SoftmaxForward& op);
+void run(Simt, const SoftmaxBackward& op);
+void run(Simt, const Argmax& op);
+void run(Simt, const OneHot& op);
+
 }  // namespace anaphase::kernels
