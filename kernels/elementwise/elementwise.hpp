@@ -15,8 +15,8 @@ struct Fill {
   void* y = nullptr;
 };
 
-/// y[i] = x[i], converted between floating-point types (f32 <-> bf16 on the CPU, any pair that
-/// includes f64 on the reference device) or copied within any one type. Rounds to nearest even.
+/// y[i] = x[i], converted between floating-point types (f32 <-> bf16, on the reference device any
+/// pair that includes f64) or copied within any one type. Rounds to nearest even.
 struct Cast {
   std::int64_t count = 0;
   DType from = DType::f32, to = DType::f32;
@@ -69,5 +69,17 @@ void run(Cpu, const Cast& op);
 void run(Cpu, const AddScaled& op);
 void run(Cpu, const AddPerSample& op);
 void run(Cpu, const SumPerSample& op);
+
+void run(Cuda, const Fill& op);
+void run(Cuda, const Cast& op);
+void run(Cuda, const AddScaled& op);
+void run(Cuda, const AddPerSample& op);
+void run(Cuda, const SumPerSample& op);
+
+void run(Simt, const Fill& op);
+void run(Simt, const Cast& op);
+void run(Simt, const AddScaled& op);
+void run(Simt, const AddPerSample& op);
+void run(Simt, const SumPerSample& op);
 
 }  // namespace anaphase::kernels

@@ -9,6 +9,7 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -114,6 +115,12 @@ inline dim3 blocks_for(std::int64_t count, int threads, std::int64_t most = 4096
   return dim3(static_cast<unsigned>(blocks < 1 ? 1 : blocks > most ? most : blocks));
 }
 
+/// `blocks` along x for each of n samples, which lie along y (see `for_each_sample`).
+inline dim3 sample_blocks(dim3 blocks, int n) {
+  blocks.y = static_cast<unsigned>(std::min(n, 1024));
+  return blocks;
+}
+
 /// body(i) for i in [0, count), spread over all threads of a one-dimensional grid: neighbouring
 /// threads take neighbouring i.
 template <class Body>
@@ -122,6 +129,30 @@ __device__ void for_each_index(std::int64_t count, Body&& body) {
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
        i += step)
     body(i);
+}
+
+/// body(sample) for the samples in [0, n) that the block's position along y stands for.
+template <class Body>
+__device__ void for_each_sample(int n, Body&& body) {
+  for (int sample = static_cast<int>(blockIdx.y); sample < n; sample += static_cast<int>(gridDim.y))
+    body(sample);
+}
+
+/// body(row, column) for the cells of a matrix [rows, columns], likewise; it divides only once.
+template <class Body>
+__device__ void for_each_cell(std::int64_t rows, int columns, Body&& body) {
+  const auto first = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  const auto step = static_cast<int>(gridDim.x * blockDim.x);
+  const int row_step = step / columns, column_step = step % columns;
+  int column = first % columns;
+  for (std::int64_t row = first / columns; row < rows; row += row_step) {
+    body(row, column);
+    column += column_step;
+    if (column >= columns) {
+      column -= columns;
+      ++row;
+    }
+  }
 }
 
 }  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD

@@ -65,4 +65,16 @@ __device__ void store_float(T* to, const Vector<float, N>& value) {
   store(to, raw);
 }
 
+/// body(std::integral_constant<int, N>{}, i) for the N elements from i on, spread over all threads
+/// (Lanes or more) of a one-dimensional grid, so that [0, count) is covered: N = Lanes, and 1 for
+/// each element of the tail.
+template <int Lanes, class Body>
+__device__ void for_each_vector(std::int64_t count, Body&& body) {
+  for_each_index(count / Lanes,
+                 [&](std::int64_t i) { body(std::integral_constant<int, Lanes>{}, i * Lanes); });
+  const int tail = static_cast<int>(count % Lanes);
+  if (blockIdx.x == 0 && static_cast<int>(threadIdx.x) < tail)
+    body(std::integral_constant<int, 1>{}, count - tail + threadIdx.x);
+}
+
 }  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
