@@ -10,15 +10,23 @@
 namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
 
 /// Copies 16 bytes, or writes 16 zeros where not `valid` (`from` is not read then, but has to be a
-/// global address). Both addresses are multiples of 16.
-__device__ inline void async_copy_16(void* to, const void* from, bool valid) {
+/// global address). Both addresses are multiples of 16. Kept: the bytes stay in the L1 cache, for
+/// data that this block reads again.
+template <bool Kept = false>
+__device__ void async_copy_16(void* to, const void* from, bool valid) {
 #if !defined(__CUDACC__)
   simt::async_copy(to, from, 16, valid ? 16 : 0);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   const auto address = static_cast<unsigned>(__cvta_generic_to_shared(to));
   const int bytes = valid ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(bytes)
-               : "memory");
+  if constexpr (Kept)
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from),
+                 "r"(bytes)
+                 : "memory");
+  else
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from),
+                 "r"(bytes)
+                 : "memory");
 #else
   *static_cast<uint4*>(to) = valid ? *static_cast<const uint4*>(from) : uint4{0, 0, 0, 0};
 #endif

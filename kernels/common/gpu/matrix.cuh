@@ -18,6 +18,7 @@
 //
 // They need compute capability 8.0; below it a kernel that uses them must not be launched.
 
+#include <cmath>
 #include <cstring>
 
 #include "kernels/common/gpu/launch.cuh"
@@ -139,6 +140,20 @@ __device__ inline void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4],
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
   __trap();
+#endif
+}
+
+/// The bits of x rounded to tf32, to nearest and ties away from 0, for mma_tf32.
+__device__ inline std::uint32_t to_tf32(float x) {
+#if !defined(__CUDACC__)
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  return std::isfinite(x) ? (bits + 0x1000U) & 0xffffe000U : bits;
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  std::uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
+#else
+  return __float_as_uint(x);
 #endif
 }
 
