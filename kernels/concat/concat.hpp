@@ -33,4 +33,10 @@ void run(Reference, const Split& op);
 void run(Cpu, const Concat& op);
 void run(Cpu, const Split& op);
 
+void run(Cuda, const Concat& op);
+void run(Cuda, const Split& op);
+
+void run(Simt, const Concat& op);
+void run(Simt, const Split& op);
+
 }  // namespace anaphase::kernels

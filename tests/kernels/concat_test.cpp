@@ -12,7 +12,9 @@ TEST_CASE("concat joins the channels of two tensors and split undoes it") {
   struct Size {
     int rows, a, b;
   };
-  for (const Size s : {Size{1, 1, 1}, Size{3, 2, 5}, Size{129, 17, 1}, Size{4097, 16, 33}}) {
+  for (const Size s : {Size{1, 1, 1}, Size{3, 2, 5}, Size{129, 17, 1}, Size{4097, 16, 33},
+                       // units of 4, 8 and 16 bytes on a GPU
+                       Size{33, 2, 6}, Size{33, 4, 12}, Size{127, 8, 24}, Size{7, 1000, 40}}) {
     CAPTURE(s.rows);
     for_each_target([&](const Target& target) {
       const Tolerance exact{.relative = 0, .bf16_relative = 0};
@@ -46,16 +48,18 @@ TEST_CASE("concat joins the channels of two tensors and split undoes it") {
 
 TEST_CASE("split leaves out what is not wanted") {
   for_each_target([](const Target& target) {
-    compare(target,
-            [](Arena& m) {
-              return Split{.rows = 5,
-                           .channels_a = 3,
-                           .channels_b = 2,
-                           .type = m.type(),
-                           .y = m.input("y", 25),
-                           .b = m.output("b", 10)};
-            },
-            {.relative = 0, .bf16_relative = 0});
+    for (const bool first : {true, false})
+      compare(target,
+              [&](Arena& m) {
+                return Split{.rows = 5,
+                             .channels_a = 3,
+                             .channels_b = 2,
+                             .type = m.type(),
+                             .y = m.input("y", 25),
+                             .a = first ? m.output("a", 15) : nullptr,
+                             .b = first ? nullptr : m.output("b", 10)};
+              },
+              {.relative = 0, .bf16_relative = 0});
   });
 }
 
