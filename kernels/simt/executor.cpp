@@ -503,9 +503,7 @@ std::atomic<std::uint64_t> seed_of_order{[] {
   return seed ? std::strtoull(seed, nullptr, 10) : 0ULL;
 }()};
 
-Limits read_limits() {
-  const char* named = std::getenv("ANAPHASE_SIMT_ARCH");
-  const int arch = named ? std::atoi(named) : 80;
+Limits limits_of(int arch) {
   Limits limits;
   limits.major = arch / 10;
   limits.minor = arch % 10;
@@ -527,9 +525,17 @@ Limits read_limits() {
       break;
     default:
       throw Fault(
-          fmt::format("ANAPHASE_SIMT_ARCH is '{}': use 75, 80, 86, 89, 90, 100 or 120", named));
+          fmt::format("ANAPHASE_SIMT_ARCH is {}: use 75, 80, 86, 89, 90, 100 or 120", arch));
   }
   return limits;
+}
+
+Limits& current_limits() {
+  static Limits current = [] {
+    const char* named = std::getenv("ANAPHASE_SIMT_ARCH");
+    return limits_of(named ? std::atoi(named) : 80);
+  }();
+  return current;
 }
 
 void check_limits(const Launch& launch) {
@@ -556,8 +562,11 @@ void check_limits(const Launch& launch) {
 }  // namespace
 
 const Limits& limits() {
-  static const Limits all = read_limits();
-  return all;
+  return current_limits();
+}
+
+void set_architecture(int arch) {
+  current_limits() = limits_of(arch);
 }
 
 void set_order_seed(std::uint64_t seed) {

@@ -42,6 +42,9 @@ struct Limits {
   unsigned block_threads = 1024;
 };
 const Limits& limits();
+/// Stands for another device from now on: 75 for compute capability 7.5, and so on. No kernel may
+/// be running.
+void set_architecture(int arch);
 
 /// The order in which blocks, warps and lanes take turns: as numbered for 0, shuffled for any other
 /// seed. Starts as the environment variable ANAPHASE_SIMT_SEED.

@@ -104,6 +104,17 @@ void for_each_target(const std::function<void(const Target&)>& visit) {
     }
 }
 
+void for_each_simt_target([[maybe_unused]] int architecture,
+                          [[maybe_unused]] const std::function<void(const Target&)>& visit) {
+#if defined(ANAPHASE_WITH_SIMT)
+  const simt::Limits before = simt::limits();
+  simt::set_architecture(architecture);
+  CAPTURE(architecture);
+  for (const DType type : {DType::f32, DType::bf16}) visit({{kernels::DeviceKind::simt}, type});
+  simt::set_architecture(10 * before.major + before.minor);
+#endif
+}
+
 /// Elements in the memory of a device, with guard bytes behind them.
 struct Arena::Buffer {
   Stream stream;

@@ -47,6 +47,10 @@ struct Target {
 /// processor supports it).
 void for_each_target(const std::function<void(const Target&)>& visit);
 
+/// Visits f32 and bf16 on the executor while it stands for compute capability architecture / 10;
+/// nothing in a build without it.
+void for_each_simt_target(int architecture, const std::function<void(const Target&)>& visit);
+
 struct Tolerance {
   double relative = 0;  // for f32; a bf16 target adds bf16_relative
   double absolute = 0;
