@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "kernels/attention/attention.hpp"
-#include "kernels/attention/matrix_product.hpp"
+#include "kernels/common/matrix_product.hpp"
 #include "kernels/common/onednn.hpp"
 #include "kernels/common/parallel.hpp"
 #include "kernels/common/vector_math.hpp"
@@ -160,15 +160,6 @@ struct Pieces {
   }
 };
 
-/// Splits items 0..count-1 over the threads in contiguous runs: body(slot, first, last).
-template <class Body>
-void for_each_slot(std::int64_t count, Body&& body) {
-  const std::int64_t slots = onednn::threads();
-  parallel_for(slots, count * chunk_size, [&](std::int64_t slot) {
-    body(slot, slot * count / slots, (slot + 1) * count / slots);
-  });
-}
-
 std::int64_t forward_slot_floats(const Layout& layout) {
   return 2 * layout.head_floats() + layout.score_floats() + 3 * layout.block_floats();
 }
@@ -177,7 +168,7 @@ template <class T>
 void forward(const AttentionForward& op) {
   const Layout layout(op.shape);
   const int tokens = layout.shape.tokens;
-  for_each_slot(
+  onednn::for_each_slot(
       layout.heads * layout.blocks, [&](std::int64_t slot, std::int64_t first, std::int64_t last) {
         Pieces memory{static_cast<float*>(op.workspace) + slot * forward_slot_floats(layout)};
         float* keys = memory.take(layout.head_floats());
@@ -228,7 +219,7 @@ void backward(const AttentionBackward& op) {
   const int tokens = layout.shape.tokens, parts = parts_of(layout);
   auto* slots = static_cast<float*>(op.workspace);
   float* sums = slots + onednn::threads() * backward_slot_floats(layout);  // dk, dv of each part
-  for_each_slot(
+  onednn::for_each_slot(
       layout.heads * parts, [&](std::int64_t slot, std::int64_t first, std::int64_t last) {
         Pieces memory{slots + slot * backward_slot_floats(layout)};
         float* keys = memory.take(layout.head_floats());

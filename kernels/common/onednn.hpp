@@ -20,7 +20,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/common/types.hpp"
+#include "kernels/common/parallel.hpp"
 
 namespace anaphase::kernels::onednn {
 
@@ -30,6 +30,16 @@ using Tag = dnnl::memory::format_tag;
 /// Threads of every plan: what OpenMP had at the first call.
 int threads();
 const dnnl::engine& engine();
+
+/// Splits items 0..count-1 over the threads in contiguous runs: body(slot, first, last), with
+/// slots from 0 to threads() - 1. For loops of our own whose scratch memory is one piece a thread.
+template <class Body>
+void for_each_slot(std::int64_t count, Body&& body) {
+  const std::int64_t slots = threads();
+  parallel_for(slots, count * chunk_size, [&](std::int64_t slot) {
+    body(slot, slot * count / slots, (slot + 1) * count / slots);
+  });
+}
 dnnl::memory::data_type data_type(DType type);
 
 /// Attributes of every primitive: scratch memory comes from the caller; then, fused in this order,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/common/onednn.hpp"
 #include "kernels/conv/conv.hpp"
+#include "kernels/conv/winograd_cpu.hpp"
 
 // Activations stay channels last. Weights are reordered into the layout that oneDNN prefers for the
 // direction at hand, and weight gradients back from it, inside the workspace in every call: in
@@ -132,6 +133,7 @@ static Plan make_plan(const ConvWeightGradient& op) {
 }
 
 void run(Cpu, const ConvForward& op) {
+  if (winograd::pays(op)) return winograd::run(op);
   const ConvShape& s = op.shape;
   const std::size_t elements = std::size_t{1} * s.n * s.out_d() * s.out_h() * s.out_w() * s.c_out;
   if (op.residual) onednn::copy(op.y, op.residual, elements * size_of(op.type));
@@ -139,34 +141,42 @@ void run(Cpu, const ConvForward& op) {
 }
 
 void run(Cpu, const ConvInputGradient& op) {
+  if (winograd::pays(op)) return winograd::run(op);
   onednn::run_on(op, {op.workspace, op.dy, op.weight, op.dx});
 }
 
 void run(Cpu, const ConvWeightGradient& op) {
+  if (winograd::pays(op)) return winograd::run(op);
   onednn::run_on(op, {op.workspace, op.x, op.dy, op.dweight, op.dbias});
 }
 
 std::size_t workspace_bytes(Cpu, const ConvForward& op) {
+  if (winograd::pays(op)) return winograd::workspace_bytes(op);
   return onednn::most_workspace_bytes(op);
 }
 
 std::size_t workspace_bytes(Cpu, const ConvInputGradient& op) {
+  if (winograd::pays(op)) return winograd::workspace_bytes(op);
   return onednn::most_workspace_bytes(op);
 }
 
 std::size_t workspace_bytes(Cpu, const ConvWeightGradient& op) {
+  if (winograd::pays(op)) return winograd::workspace_bytes(op);
   return onednn::most_workspace_bytes(op);
 }
 
 std::string implementation(Cpu, const ConvForward& op) {
+  if (winograd::pays(op)) return winograd::name;
   return onednn::plan_of(op).implementation();
 }
 
 std::string implementation(Cpu, const ConvInputGradient& op) {
+  if (winograd::pays(op)) return winograd::name;
   return onednn::plan_of(op).implementation();
 }
 
 std::string implementation(Cpu, const ConvWeightGradient& op) {
+  if (winograd::pays(op)) return winograd::name;
   return onednn::plan_of(op).implementation();
 }
 

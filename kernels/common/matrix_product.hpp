@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The matrix product inside attention: small, in float, on one thread, its result a panel a few
+// The matrix product inside other kernels: small, in float, on one thread, its result a panel a few
 // vectors wide that stays in registers while the sum runs.
 
 #include <algorithm>
