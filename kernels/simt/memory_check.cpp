@@ -260,10 +260,15 @@ void clear_shared_ranges() {
   shared_count = 0;
 }
 
-void check_access(const void* address, std::size_t bytes, bool is_write, bool is_atomic) {
-  if (!self) return;
+/// A local variable of the running CUDA thread, or no thread runs: not for the checks.
+static bool is_private(const void* address) {
   const auto* at = static_cast<const Byte*>(address);
-  if (at >= block_memory.stack && at < block_memory.stack + block_memory.stack_bytes) return;
+  return !self || (at >= block_memory.stack && at < block_memory.stack + block_memory.stack_bytes);
+}
+
+void check_access(const void* address, std::size_t bytes, bool is_write, bool is_atomic) {
+  if (is_private(address)) return;
+  const auto* at = static_cast<const Byte*>(address);
   auto& ranges = shared_ranges();
   for (std::size_t i = 0; i < shared_count; ++i)
     if (at >= ranges[i].data && at < ranges[i].data + ranges[i].bytes)
@@ -292,7 +297,8 @@ bool compare_exchange(void* address, std::size_t bytes, void* expected, const vo
 namespace {
 
 void check_aligned(void* address, std::size_t bytes, bool is_write) {
-  if (reinterpret_cast<std::uintptr_t>(address) % bytes != 0 && anaphase::simt::self)
+  if (reinterpret_cast<std::uintptr_t>(address) % bytes != 0 &&
+      !anaphase::simt::is_private(address))
     anaphase::simt::fail(fmt::format("{} of {} bytes at an address that is no multiple of {}",
                                      is_write ? "a write" : "a read", bytes, bytes),
                          anaphase::simt::Location::current());
@@ -369,6 +375,9 @@ void __tsan_unaligned_write16(void* a) {
   anaphase::simt::check_access(a, 16, true);
 }
 void __tsan_vptr_update(void**, void*) {}
+unsigned char __tsan_atomic8_load(const volatile unsigned char* a, int order) {
+  return __atomic_load_n(a, order);  // the guard of a function's static variable
+}
 void __tsan_vptr_read(void**) {}
 }
 // NOLINTEND(bugprone-reserved-identifier)
