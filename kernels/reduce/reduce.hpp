@@ -21,4 +21,10 @@ void run(Reference, const Sum& op);
 void run(Cpu, const Sum& op);
 std::size_t workspace_bytes(Cpu, const Sum& op);
 
+void run(Cuda, const Sum& op);
+std::size_t workspace_bytes(Cuda, const Sum& op);
+
+void run(Simt, const Sum& op);
+std::size_t workspace_bytes(Simt, const Sum& op);
+
 }  // namespace anaphase::kernels

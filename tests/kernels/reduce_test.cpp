@@ -13,15 +13,16 @@ using namespace kernels;
 
 namespace {
 
-float sum_of(const std::vector<float>& x, double scale) {
-  Sum op{.count = static_cast<std::int64_t>(x.size()), .scale = scale};
-  std::vector<double> workspace(workspace_bytes(Cpu{}, op) / sizeof(double));
-  float y = -1;
-  op.x = x.data();
-  op.y = &y;
-  op.workspace = workspace.data();
-  run(Cpu{}, op);
-  return y;
+double sum_of(const Target& target, const std::vector<double>& x, double scale) {
+  Arena m(target.stream, target.type, target.type);
+  run_in(m, [&](Arena& arena) {
+    return Sum{.count = static_cast<std::int64_t>(x.size()),
+               .type = arena.type(),
+               .scale = scale,
+               .x = arena.input("x", x),
+               .y = arena.param_output("y", 1)};
+  });
+  return m.values("y")[0];
 }
 
 }  // namespace
@@ -37,7 +38,8 @@ TEST_CASE("sum") {
                      .x = m.input("x", count, offset - 1, offset + 1),
                      .y = m.param_output("y", 1)};
         };
-        // summed in double, rounded to float once; double itself loses 1e5 roundings of 2^-53
+        // The CPU sums in double, rounded to float once; double itself loses 1e5 roundings of
+        // 2^-53. On a GPU a thread takes 8 elements at most here and loses (8 * 2^-24)^2, less.
         compare(target, build,
                 {.relative = 0x1p-24,
                  .absolute = 1e5 * 0x1p-53 * static_cast<double>(count) * (offset + 1),
@@ -46,12 +48,33 @@ TEST_CASE("sum") {
       });
 }
 
+TEST_CASE("a sum over more vectors than a GPU's grid has threads") {
+  const std::int64_t count = 8 * 1024 * 256 + 12345;
+  for_each_target([&](const Target& target) {
+    compare(target,
+            [&](Arena& m) {
+              return Sum{.count = count,
+                         .type = m.type(),
+                         .x = m.input("x", count, 0, 1),
+                         .y = m.param_output("y", 1)};
+            },
+            {.relative = 0x1p-24, .bf16_relative = 0});
+  });
+}
+
 TEST_CASE("sum by hand") {
-  CHECK(sum_of({1, 2, 3.5F}, 1) == 6.5F);
-  CHECK(sum_of({1, 2, 3.5F}, 2) == 13);
-  CHECK(sum_of({1e8F, 1, -1e8F}, 1) == 1);  // exact in double, lost in float
-  CHECK(std::isnan(sum_of({1, std::nanf(""), 2}, 1)));
-  CHECK(std::isinf(sum_of({1, std::numeric_limits<float>::infinity(), 2}, 1)));
+  for_each_target([](const Target& target) {
+    CHECK(sum_of(target, {1, 2, 3.5}, 1) == 6.5);
+    CHECK(sum_of(target, {1, 2, 3.5}, 2) == 13);
+    // exact in double, lost in float; one thread of a GPU adds the first four
+    CHECK(sum_of(target, {0x1p30, 1, -0x1p30}, 1) == 1);
+    CHECK(sum_of(target, {0x1p30, 1, -0x1p30, 0.25, 3, 4, 5, 6, 7}, 1) == 26.25);
+    CHECK(std::isnan(sum_of(target, {1, std::nan(""), 2}, 1)));
+    const double infinity = std::numeric_limits<double>::infinity();
+    CHECK(sum_of(target, {1, infinity, 2, 3, 4}, 1) == infinity);
+    CHECK(sum_of(target, {1, -infinity, 2, 3, 4}, 1) == -infinity);
+    CHECK(std::isnan(sum_of(target, {1, infinity, 2, -infinity}, 1)));
+  });
 }
 
 }  // namespace anaphase::test

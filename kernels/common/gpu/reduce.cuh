@@ -29,8 +29,8 @@ __device__ float warp_max(float value) {
 
 /// The sums over a block of `Threads` (a multiple of 32) of each of N values, in every thread. Ends
 /// with a barrier: `partial` may be used again at once.
-template <int Threads, int N>
-__device__ void block_sums(float (&value)[N], SharedArray<float, N * Threads / 32>& partial) {
+template <int Threads, int N, class T>
+__device__ void block_sums(T (&value)[N], SharedArray<T, N * Threads / 32>& partial) {
   constexpr int warps = Threads / 32;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
 #pragma unroll
@@ -41,7 +41,7 @@ __device__ void block_sums(float (&value)[N], SharedArray<float, N * Threads / 3
   __syncthreads();
 #pragma unroll
   for (int i = 0; i < N; ++i) {
-    float sum = 0;
+    T sum = 0;
     for (int w = 0; w < warps; ++w) sum += partial[i * warps + w];
     value[i] = sum;
   }
