@@ -80,4 +80,16 @@ void run(Cpu, const GradientNorm& op);
 void run(Cpu, const ExponentialAverage& op);
 std::size_t workspace_bytes(Cpu, const GradientNorm& op);
 
+void run(Cuda, const AdamW& op);
+void run(Cuda, const Sgd& op);
+void run(Cuda, const GradientNorm& op);
+void run(Cuda, const ExponentialAverage& op);
+std::size_t workspace_bytes(Cuda, const GradientNorm& op);
+
+void run(Simt, const AdamW& op);
+void run(Simt, const Sgd& op);
+void run(Simt, const GradientNorm& op);
+void run(Simt, const ExponentialAverage& op);
+std::size_t workspace_bytes(Simt, const GradientNorm& op);
+
 }  // namespace anaphase::kernels

@@ -47,19 +47,20 @@ Sgd sgd(Arena& m, std::int64_t count, const void* scale = nullptr) {
 }
 
 struct Norm {
-  float norm, scale;
+  double norm, scale;
 };
 
-Norm norm_of(const std::vector<float>& gradient, float limit) {
-  GradientNorm op{.count = static_cast<std::int64_t>(gradient.size()), .limit = limit};
-  std::vector<double> workspace(workspace_bytes(Cpu{}, op) / sizeof(double));
-  Norm result{-1, -1};
-  op.gradient = gradient.data();
-  op.norm = &result.norm;
-  op.scale = &result.scale;
-  op.workspace = workspace.data();
-  run(Cpu{}, op);
-  return result;
+Norm norm_of(const Target& target, const std::vector<double>& gradient, double limit) {
+  Arena m(target.stream, target.type, target.type);
+  run_in(m, [&](Arena& arena) {
+    return GradientNorm{.count = static_cast<std::int64_t>(gradient.size()),
+                        .type = arena.type(),
+                        .limit = static_cast<float>(limit),
+                        .gradient = arena.input("gradient", gradient),
+                        .norm = arena.param_output("norm", 1),
+                        .scale = arena.param_output("scale", 1)};
+  });
+  return {m.values("norm")[0], m.values("scale")[0]};
 }
 
 }  // namespace
@@ -110,26 +111,28 @@ TEST_CASE("adamw by hand") {
 }
 
 TEST_CASE("every setting of adamw changes its answer") {
-  const auto answer = [](auto&& change) {
-    Arena m({DeviceKind::cpu}, DType::f32, DType::f32);
-    AdamW op = adamw(m, 1, m.param_input("scale", std::vector<double>{0.5}));
-    change(op, m);
-    launch(m.stream(), op);
-    return m.values("parameter")[0];
-  };
-  const double base = answer([](AdamW&, Arena&) {});
-  const auto with_hyper = [&](std::vector<double> values) {
-    return answer([&](AdamW& op, Arena& m) { op.hyper = m.param_input("other", values); });
-  };
-  CHECK(answer([](AdamW& op, Arena&) { op.beta1 = 0.8F; }) != base);
-  CHECK(answer([](AdamW& op, Arena&) { op.beta2 = 0.99F; }) != base);
-  CHECK(answer([](AdamW& op, Arena&) { op.epsilon = 0.1F; }) != base);
-  CHECK(answer([](AdamW& op, Arena&) { op.weight_decay = 0.5F; }) != base);
-  CHECK(answer([](AdamW& op, Arena&) { op.gradient_scale = nullptr; }) != base);
-  CHECK(with_hyper({0.01, 0.271, 0.002997}) == base);
-  CHECK(with_hyper({0.02, 0.271, 0.002997}) != base);
-  CHECK(with_hyper({0.01, 0.5, 0.002997}) != base);
-  CHECK(with_hyper({0.01, 0.271, 0.1}) != base);
+  for_each_device([](const Target& target) {
+    const auto answer = [&](auto&& change) {
+      Arena m(target.stream, target.type, target.type);
+      AdamW op = adamw(m, 1, m.param_input("scale", std::vector<double>{0.5}));
+      change(op, m);
+      launch(m.stream(), op);
+      return m.values("parameter")[0];
+    };
+    const double base = answer([](AdamW&, Arena&) {});
+    const auto with_hyper = [&](std::vector<double> values) {
+      return answer([&](AdamW& op, Arena& m) { op.hyper = m.param_input("other", values); });
+    };
+    CHECK(answer([](AdamW& op, Arena&) { op.beta1 = 0.8F; }) != base);
+    CHECK(answer([](AdamW& op, Arena&) { op.beta2 = 0.99F; }) != base);
+    CHECK(answer([](AdamW& op, Arena&) { op.epsilon = 0.1F; }) != base);
+    CHECK(answer([](AdamW& op, Arena&) { op.weight_decay = 0.5F; }) != base);
+    CHECK(answer([](AdamW& op, Arena&) { op.gradient_scale = nullptr; }) != base);
+    CHECK(with_hyper({0.01, 0.271, 0.002997}) == base);
+    CHECK(with_hyper({0.02, 0.271, 0.002997}) != base);
+    CHECK(with_hyper({0.01, 0.5, 0.002997}) != base);
+    CHECK(with_hyper({0.01, 0.271, 0.1}) != base);
+  });
 }
 
 TEST_CASE("sgd") {
@@ -164,9 +167,7 @@ TEST_CASE("sgd by hand") {
 }
 
 TEST_CASE("a gradient scale of zero skips the step, not-a-number gradients and all") {
-  for (const bool reference : {false, true}) {
-    Arena m({reference ? DeviceKind::reference : DeviceKind::cpu},
-            reference ? DType::f64 : DType::f32, DType::f32);
+  const auto check_skipped = [](Arena& m) {
     const void* zero = m.param_input("scale", std::vector<double>{0});
     AdamW adam = adamw(m, 33, zero);
     const void* bad = m.input("bad", std::vector<double>(33, std::nan("")));
@@ -186,7 +187,13 @@ TEST_CASE("a gradient scale of zero skips the step, not-a-number gradients and a
     CHECK(m.values("parameter") == parameter);
     CHECK(m.values("first") == first);
     CHECK(m.values("second") == second);
-  }
+  };
+  Arena reference({DeviceKind::reference}, DType::f64, DType::f32);
+  check_skipped(reference);
+  for_each_device([&](const Target& target) {
+    Arena m(target.stream, target.type, target.type);
+    check_skipped(m);
+  });
 }
 
 TEST_CASE("gradient norm") {
@@ -201,29 +208,55 @@ TEST_CASE("gradient norm") {
                               .norm = m.param_output("norm", 1),
                               .scale = m.param_output("scale", 1)};
         };
-        // summed in double: what is left is the rounding of norm, and of the quotient with it
+        // The CPU sums in double: what is left is the rounding of norm, and of the quotient with
+        // it. On a GPU four squares round up to 4 times in float, twice under the root. (One value
+        // is its own scale, so that the bound is 4 roundings.)
         compare(target, build, {.relative = 2 * rounding});
         compare_thread_counts(target, build);
       });
 }
 
+TEST_CASE("gradient norm of more vectors than a GPU's grid has threads") {
+  const std::int64_t count = 4 * 1024 * 256 + 1003;
+  for_each_device([&](const Target& target) {
+    compare(target,
+            [&](Arena& m) {
+              return GradientNorm{.count = count,
+                                  .type = m.type(),
+                                  .gradient = m.input("gradient", count),
+                                  .norm = m.param_output("norm", 1),
+                                  .scale = m.param_output("scale", 1)};
+            },
+            {.relative = 2 * rounding});
+  });
+}
+
 TEST_CASE("gradient norm by hand and at its limits") {
-  const float infinity = std::numeric_limits<float>::infinity();
-  CHECK(norm_of({3, 4}, 0).norm == 5);
-  CHECK(norm_of({3, 4}, 0).scale == 1);
-  CHECK(norm_of({3, 4}, 10).scale == 1);
-  CHECK(norm_of({3, 4}, 2.5F).scale == 0.5F);
-  CHECK(norm_of({0, 0, 0}, 1).norm == 0);
-  CHECK(norm_of({0, 0, 0}, 1).scale == 1);
-  CHECK(norm_of({1e30F, 1e30F}, 1).norm == doctest::Approx(std::sqrt(2.0) * 1e30));  // no overflow
-  CHECK(norm_of({1e-30F, 0}, 1).norm == 1e-30F);                                     // no underflow
-  for (const float limit : {0.0F, 1.0F})
-    for (const float bad : {infinity, -infinity, std::nanf("")}) {
-      std::vector<float> gradient(20000, 1);
-      gradient[12345] = bad;
-      CHECK(!std::isfinite(norm_of(gradient, limit).norm));
-      CHECK(norm_of(gradient, limit).scale == 0);
-    }
+  for_each_device([](const Target& target) {
+    const auto norm = [&](const std::vector<double>& gradient, double limit) {
+      return norm_of(target, gradient, limit);
+    };
+    CHECK(norm({3, 4}, 0).norm == 5);
+    CHECK(norm({3, 4}, 0).scale == 1);
+    CHECK(norm({3, 4}, 10).scale == 1);
+    CHECK(norm({3, 4}, 2.5).scale == 0.5);
+    CHECK(norm({0, 0, 0}, 1).norm == 0);
+    CHECK(norm({0, 0, 0}, 1).scale == 1);
+    // no overflow, no underflow; one thread of a GPU squares four
+    for (const int count : {1, 4, 5})
+      for (const double extreme : {0x1p100, 0x1p-100, 0x1p-130})
+        CHECK(norm(std::vector<double>(count, extreme), 1).norm ==
+              doctest::Approx(std::sqrt(count) * extreme));
+    CHECK(norm({0x1p-100, 0, 0, 0}, 1).norm == 0x1p-100);
+    const double infinity = std::numeric_limits<double>::infinity();
+    for (const double limit : {0.0, 1.0})
+      for (const double bad : {infinity, -infinity, std::nan("")}) {
+        std::vector<double> gradient(20000, 1);
+        gradient[12345] = bad;
+        CHECK(!std::isfinite(norm(gradient, limit).norm));
+        CHECK(norm(gradient, limit).scale == 0);
+      }
+  });
 }
 
 TEST_CASE("exponential average") {
