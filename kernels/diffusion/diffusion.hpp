@@ -52,28 +52,42 @@ struct PredictClean {
   void* x0 = nullptr;
 };
 
-/// One step back, in the form that DDPM and DDIM share (arXiv 2006.11239 eq. 7, 2010.02502 eq. 12):
+/// One step back, in the form that DDPM, DDIM and DPM-Solver++(2M) share (arXiv 2006.11239 eq. 7,
+/// 2010.02502 eq. 12, 2211.01095 algorithm 2):
 ///   x0 = clamp(x0_from_x * x_t + x0_from_prediction * prediction, low, high)
-///   x_prev = from_x0 * x0 + from_x * x_t + sigma * noise,  noise ~ N(0, 1) from (keys, draw)
-/// The coefficients are computed on the host from the schedule (models/diffusion/samplers.hpp) and
-/// lie in device memory, so that one program serves all steps; sigma = 0 draws nothing. x_prev may
-/// be x_t; `x0` (null: not wanted) gets the clean estimate.
+///   x_prev = from_x0 * x0 + from_x0_before * x0_before + from_x * x_t + sigma * noise,
+///   noise ~ N(0, 1) from (keys, draw)
+/// The coefficients of all steps are computed on the host from the schedule
+/// (models/diffusion/sampler.hpp) and lie in device memory, as does the number of the step, so that
+/// one program serves all steps. sigma = 0 draws nothing, and where from_x0_before is 0, x0_before
+/// has no influence, be it NaN. x_prev may be x_t; `x0` (null: not wanted) gets the clean estimate;
+/// x0_before (null: from_x0_before unused) is that of the step before, and may be x0.
 struct ReverseStepCoefficients {
-  enum : int { x0_from_x, x0_from_prediction, from_x0, from_x, sigma, count };
+  enum : int { x0_from_x, x0_from_prediction, from_x0, from_x0_before, from_x, sigma, count };
 };
 struct ReverseStep {
   int n = 1;
   std::int64_t per_sample = 0;
   DType type = DType::f32;
   float low = -1, high = 1;
-  const void* coefficients = nullptr;  // [ReverseStepCoefficients::count], param type
-  const std::int32_t* step = nullptr;  // one value: the draw of this step is draw + *step
+  const void* coefficients = nullptr;  // [steps, ReverseStepCoefficients::count], param type
+  const std::int32_t* step = nullptr;  // one value: the row of coefficients; draw is draw + *step
   const void* x_t = nullptr;
   const void* prediction = nullptr;
+  const void* x0_before = nullptr;
   const std::uint64_t* keys = nullptr;
   std::uint32_t draw = 0;
   void* x_prev = nullptr;
   void* x0 = nullptr;
+};
+
+/// Goes on to the next step of a reverse process: *step += 1, t[i] = timesteps[*step] for all i <
+/// n.
+struct NextStep {
+  int n = 1;
+  const std::int32_t* timesteps = nullptr;  // [steps]
+  std::int32_t* step = nullptr;             // one value, -1 before the first step
+  std::int32_t* t = nullptr;                // [n]
 };
 
 /// Sinusoidal embedding of timesteps (Vaswani et al., arXiv 1706.03762), half = channels / 2, i <
@@ -93,12 +107,14 @@ void run(Reference, const ForwardNoise& op);
 void run(Reference, const ForwardNoiseBackward& op);
 void run(Reference, const PredictClean& op);
 void run(Reference, const ReverseStep& op);
+void run(Reference, const NextStep& op);
 void run(Reference, const TimestepEmbedding& op);
 
 void run(Cpu, const ForwardNoise& op);
 void run(Cpu, const ForwardNoiseBackward& op);
 void run(Cpu, const PredictClean& op);
 void run(Cpu, const ReverseStep& op);
+void run(Cpu, const NextStep& op);
 void run(Cpu, const TimestepEmbedding& op);
 
 }  // namespace anaphase::kernels

@@ -81,10 +81,11 @@ void run(Cpu, const PredictClean& op) {
 
 void run(Cpu, const ReverseStep& op) {
   using C = ReverseStepCoefficients;
-  const auto* coefficient = static_cast<const float*>(op.coefficients);
+  const auto* coefficient = static_cast<const float*>(op.coefficients) + *op.step * C::count;
   const float x0_from_x = coefficient[C::x0_from_x];
   const float x0_from_prediction = coefficient[C::x0_from_prediction];
   const float from_x0 = coefficient[C::from_x0], from_x = coefficient[C::from_x];
+  const float from_before = op.x0_before ? coefficient[C::from_x0_before] : 0;
   const float sigma = coefficient[C::sigma];
   const std::uint32_t draw = op.draw + static_cast<std::uint32_t>(*op.step);
   with_cpu_type(op.type, [&](auto tag) {
@@ -95,10 +96,12 @@ void run(Cpu, const ReverseStep& op) {
       const T* prediction = static_cast<const T*>(op.prediction) + first;
       T* x_prev = static_cast<T*>(op.x_prev) + first;
       const float low = op.low, high = op.high;
-      float clean[random_piece], z[random_piece];
+      float clean[random_piece], earlier[random_piece] = {}, z[random_piece];
 #pragma omp simd
       for (int i = 0; i < count; ++i)
         clean[i] = clamp(x0_from_x * x_t[i] + x0_from_prediction * prediction[i], low, high);
+      if (from_before != 0)
+        std::copy_n(static_cast<const T*>(op.x0_before) + first, count, earlier);
       if (op.x0) {
         T* x0 = static_cast<T*>(op.x0) + first;
 #pragma omp simd
@@ -110,9 +113,14 @@ void run(Cpu, const ReverseStep& op) {
         std::fill(z, z + count, 0.0F);
 #pragma omp simd
       for (int i = 0; i < count; ++i)
-        store(x_prev[i], from_x0 * clean[i] + from_x * x_t[i] + sigma * z[i]);
+        store(x_prev[i],
+              from_x0 * clean[i] + from_before * earlier[i] + from_x * x_t[i] + sigma * z[i]);
     });
   });
+}
+
+void run(Cpu, const NextStep& op) {
+  run(Reference{}, op);
 }
 
 void run(Cpu, const TimestepEmbedding& op) {

@@ -49,9 +49,10 @@ void run(Reference, const PredictClean& op) {
 
 void run(Reference, const ReverseStep& op) {
   using C = ReverseStepCoefficients;
-  const auto* coefficient = static_cast<const double*>(op.coefficients);
+  const auto* coefficient = static_cast<const double*>(op.coefficients) + *op.step * C::count;
   const auto* x_t = static_cast<const double*>(op.x_t);
   const auto* prediction = static_cast<const double*>(op.prediction);
+  const auto* before = static_cast<const double*>(op.x0_before);
   auto* x_prev = static_cast<double*>(op.x_prev);
   auto* x0 = static_cast<double*>(op.x0);
   const std::uint32_t draw = op.draw + static_cast<std::uint32_t>(*op.step);
@@ -62,11 +63,18 @@ void run(Reference, const ReverseStep& op) {
           coefficient[C::x0_from_x] * x_t[at] + coefficient[C::x0_from_prediction] * prediction[at];
       const double clean = std::clamp<double>(estimate, op.low, op.high);
       double previous = coefficient[C::from_x0] * clean + coefficient[C::from_x] * x_t[at];
+      if (before && coefficient[C::from_x0_before] != 0)
+        previous += coefficient[C::from_x0_before] * before[at];
       if (coefficient[C::sigma] != 0)
         previous += coefficient[C::sigma] * reference_normal(op.keys[s], draw, i);
       x_prev[at] = previous;
       if (x0) x0[at] = clean;
     }
+}
+
+void run(Reference, const NextStep& op) {
+  const std::int32_t t = op.timesteps[++*op.step];
+  for (int i = 0; i < op.n; ++i) op.t[i] = t;
 }
 
 void run(Reference, const TimestepEmbedding& op) {

@@ -232,6 +232,13 @@ void* Arena::param_in_out(const std::string& name, const std::vector<double>& va
   return buffer.data;
 }
 
+std::int32_t* Arena::label_in_out(const std::string& name,
+                                  const std::vector<std::int32_t>& values) {
+  Buffer& buffer = add(name, DType::i32, static_cast<std::int64_t>(values.size()), true);
+  buffer.write(values.data());
+  return static_cast<std::int32_t*>(buffer.data);
+}
+
 void* Arena::workspace(std::size_t bytes) {
   if (bytes == 0) return nullptr;
   return add("workspace", DType::f32, static_cast<std::int64_t>((bytes + 3) / 4), false).data;

@@ -85,6 +85,7 @@ class Arena {
   /// An input that the operation changes in place: compared like an output.
   void* in_out(const std::string& name, std::int64_t count, double low = -1, double high = 1);
   void* param_in_out(const std::string& name, const std::vector<double>& values);
+  std::int32_t* label_in_out(const std::string& name, const std::vector<std::int32_t>& values);
 
   void* workspace(std::size_t bytes);
 

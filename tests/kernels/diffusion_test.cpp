@@ -25,9 +25,12 @@ const std::vector<std::uint64_t> keys = {1, 1ULL << 40, 0xFFFFFFFFFFFFFFFFULL};
 
 /// DDIM coefficients (arXiv 2010.02502, eq. 12, sigma 0) for a noise prediction.
 std::vector<double> ddim(double level, double previous) {
-  return {1 / std::sqrt(level), -std::sqrt((1 - level) / level),
+  return {1 / std::sqrt(level),
+          -std::sqrt((1 - level) / level),
           std::sqrt(previous) - std::sqrt((1 - previous) / (1 - level)) * std::sqrt(level),
-          std::sqrt((1 - previous) / (1 - level)), 0};
+          0,
+          std::sqrt((1 - previous) / (1 - level)),
+          0};
 }
 
 std::vector<float> to_float(const std::vector<double>& x) {
@@ -221,27 +224,36 @@ TEST_CASE("predict clean undoes forward noise, clamps, and lets a NaN through") 
 }
 
 TEST_CASE("reverse step") {
+  struct Case {
+    double sigma, from_before;
+    bool has_before;
+  };
   for (const std::int64_t length : lengths)
-    for (const double sigma : {0.0, 0.3})
+    for (const Case& c : {Case{0, 0, false}, Case{0.3, 0, false}, Case{0, -0.6, true},
+                          Case{0.3, 0.5, true}, Case{0, 0.5, false}, Case{0, 0, true}})
       for_each_target([&](const Target& target) {
         // estimates of up to 4 before the clamp, sums of up to 5 after it
-        const Tolerance tolerance{.absolute = sigma * normal_error + 16 * rounding * 5};
+        const Tolerance tolerance{.absolute = c.sigma * normal_error + 16 * rounding * 5};
+        std::vector<double> coefficients(std::size_t{6} * C::count, NAN);  // of other steps
+        for (const double value : {1.6, -1.3, 0.7, c.from_before, 0.4, c.sigma})
+          coefficients.push_back(value);
         const auto step_back = [&](Arena& m, bool in_place) {
           void* x_t = m.in_out("x_t", 3 * length);
-          return ReverseStep{
-              .n = 3,
-              .per_sample = length,
-              .type = m.type(),
-              .low = -0.9F,
-              .high = 1.1F,
-              .coefficients = m.param_input("coefficients", {1.6, -1.3, 0.7, 0.4, sigma}),
-              .step = m.labels("step", {6}),
-              .x_t = x_t,
-              .prediction = m.input("prediction", 3 * length),
-              .keys = m.keys("keys", keys),
-              .draw = 0xFFFFFFFDU,  // draw + step wraps around
-              .x_prev = in_place ? x_t : m.output("x_prev", 3 * length),
-              .x0 = in_place ? nullptr : m.output("x0", 3 * length)};
+          void* before = c.has_before ? m.in_out("x0_before", 3 * length) : nullptr;
+          return ReverseStep{.n = 3,
+                             .per_sample = length,
+                             .type = m.type(),
+                             .low = -0.9F,
+                             .high = 1.1F,
+                             .coefficients = m.param_input("coefficients", coefficients),
+                             .step = m.labels("step", {6}),
+                             .x_t = x_t,
+                             .prediction = m.input("prediction", 3 * length),
+                             .x0_before = before,
+                             .keys = m.keys("keys", keys),
+                             .draw = 0xFFFFFFFDU,  // draw + step wraps around
+                             .x_prev = in_place ? x_t : m.output("x_prev", 3 * length),
+                             .x0 = in_place ? before : m.output("x0", 3 * length)};
         };
         for (const bool in_place : {false, true})
           compare(
@@ -252,21 +264,24 @@ TEST_CASE("reverse step") {
 
 TEST_CASE("every setting of the reverse step changes its answer, and no sigma means no draw") {
   const auto answer = [](auto&& change) {
-    float coefficients[] = {1.6F, -1.3F, 0.7F, 0.4F, 0.3F};
-    const float x_t[] = {0.5F, -0.9F}, prediction[] = {0.1F, 0.8F};
+    float row[] = {1.6F, -1.3F, 0.7F, -0.2F, 0.4F, 0.3F};
+    const float x_t[] = {0.5F, -0.9F}, prediction[] = {0.1F, 0.8F}, before[] = {0.4F, -0.3F};
     std::int32_t step = 1;
     std::uint64_t key = 3;
     std::vector<float> x_prev(2);
     ReverseStep op{.n = 1,
                    .per_sample = 2,
-                   .coefficients = coefficients,
                    .step = &step,
                    .x_t = x_t,
                    .prediction = prediction,
+                   .x0_before = before,
                    .keys = &key,
                    .draw = 10,
                    .x_prev = x_prev.data()};
-    change(op, coefficients, step, key);
+    change(op, row, step, key);
+    std::vector<float> coefficients;  // the same in every step
+    for (int i = 0; i <= step; ++i) coefficients.insert(coefficients.end(), row, row + C::count);
+    op.coefficients = coefficients.data();
     run(Cpu{}, op);
     return x_prev;
   };
@@ -289,10 +304,18 @@ TEST_CASE("every setting of the reverse step changes its answer, and no sigma me
           op.keys = nullptr;
           step = 5;
         }) == still);
+
+  const float nothing[] = {NAN, NAN};
+  const auto first = answer([](auto&, float* c, auto&, auto&) { c[C::from_x0_before] = 0; });
+  CHECK(answer([&](ReverseStep& op, float* c, auto&, auto&) {
+          c[C::from_x0_before] = 0;
+          op.x0_before = nothing;
+        }) == first);
+  CHECK(answer([](ReverseStep& op, auto&&...) { op.x0_before = nullptr; }) == first);
 }
 
 TEST_CASE("reverse step by hand") {
-  const float coefficients[] = {2, -1, 0.5F, 0.25F, 0}, x_t = 0.5F, prediction = -0.5F;
+  const float coefficients[] = {2, -1, 0.5F, 0, 0.25F, 0}, x_t = 0.5F, prediction = -0.5F;
   const std::int32_t step = 0;
   const std::uint64_t key = 0;
   float x_prev = 0, x0 = 0;
@@ -339,10 +362,10 @@ TEST_CASE("with the exact noise, DDIM steps follow the forward process back to t
 TEST_CASE("a reverse step has the mean and variance of its closed form") {
   // x0 = 0.3 and x_t = 1 everywhere: mean 0.4 * 0.3 + 0.5 * 1
   const int count = 1 << 18;
-  const float sigma = 0.25F, coefficients[] = {0.3F, 0, 0.4F, 0.5F, sigma};
+  const float sigma = 0.25F, coefficients[] = {0.3F, 0, 0.4F, 0, 0.5F, sigma};
   const std::vector<float> x_t(count, 1), prediction(count, 0);
   std::vector<float> x_prev(count);
-  const std::int32_t step = 9;
+  const std::int32_t step = 0;
   const std::uint64_t key = 123;
   run(Cpu{}, ReverseStep{.n = 1,
                          .per_sample = count,
@@ -358,6 +381,27 @@ TEST_CASE("a reverse step has the mean and variance of its closed form") {
   // five standard errors
   CHECK(std::abs(mean - 0.62) <= 5 * sigma / std::sqrt(count));
   CHECK(std::abs(variance - 0.0625) <= 5 * 0.0625 * std::sqrt(2.0 / count));
+}
+
+TEST_CASE("the next step has its own timestep, for all samples") {
+  for (const int n : {1, 3, 33, 1025})
+    for_each_target([&](const Target& target) {
+      compare(target,
+              [&](Arena& m) {
+                return NextStep{.n = n,
+                                .timesteps = m.labels("timesteps", {999, 500, 0}),
+                                .step = m.label_in_out("step", {0}),
+                                .t = m.label_output("t", n)};
+              },
+              {});
+    });
+  std::int32_t step = -1, t = 0;
+  const std::int32_t timesteps[] = {9, 4, 0};
+  for (const std::int32_t expected : timesteps) {
+    run(Cpu{}, NextStep{.n = 1, .timesteps = timesteps, .step = &step, .t = &t});
+    CHECK(t == expected);
+  }
+  CHECK(step == 2);
 }
 
 TEST_CASE("timestep embedding") {
