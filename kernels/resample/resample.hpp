@@ -49,4 +49,10 @@ void run(Reference, const ResampleBackward& op);
 void run(Cpu, const ResampleForward& op);
 void run(Cpu, const ResampleBackward& op);
 
+void run(Cuda, const ResampleForward& op);
+void run(Cuda, const ResampleBackward& op);
+
+void run(Simt, const ResampleForward& op);
+void run(Simt, const ResampleBackward& op);
+
 }  // namespace anaphase::kernels

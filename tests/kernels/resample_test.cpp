@@ -37,13 +37,20 @@ const ResampleShape shapes[] = {
     {.n = 2, .d = 3, .h = 4, .w = 5, .out_d = 6, .out_h = 8, .out_w = 10, .c = 9},
     {.n = 1, .d = 5, .h = 2, .w = 3, .out_d = 2, .out_h = 3, .out_w = 7, .c = 17},
     {.n = 1, .h = 3, .w = 2, .out_h = 6, .out_w = 4, .c = 300},
+    {.n = 3, .h = 4, .w = 4, .out_h = 8, .out_w = 8, .c = 64},
+    {.n = 1, .d = 4, .h = 5, .w = 3, .out_d = 3, .out_h = 10, .out_w = 3, .c = 24},
 };
 
-std::vector<float> resampled_line(const std::vector<float>& x, int out, ResampleMode mode) {
-  std::vector<float> y(out);
-  const ResampleShape shape{.w = static_cast<int>(x.size()), .out_w = out, .mode = mode};
-  run(Cpu{}, ResampleForward{.shape = shape, .x = x.data(), .y = y.data()});
-  return y;
+std::vector<double> resampled_line(const Target& target, const std::vector<double>& x, int out,
+                                   ResampleMode mode) {
+  Arena m(target.stream, target.type, target.type);
+  run_in(m, [&](Arena&) {
+    return ResampleForward{.shape = {.w = static_cast<int>(x.size()), .out_w = out, .mode = mode},
+                           .type = m.type(),
+                           .x = m.input("x", x),
+                           .y = m.output("y", out)};
+  });
+  return m.values("y");
 }
 
 }  // namespace
@@ -79,23 +86,56 @@ TEST_CASE("resample forward and backward") {
     }
 }
 
+TEST_CASE("resample of many rows") {
+  // enough for a GPU's threads to take four rows each
+  for (const ResampleMode mode : {ResampleMode::nearest, ResampleMode::linear})
+    for_each_target([&](const Target& target) {
+      const ResampleShape up{.h = 5000, .w = 11, .out_h = 16389, .out_w = 33, .mode = mode};
+      compare(target,
+              [&](Arena& m) {
+                return ResampleForward{.shape = up,
+                                       .type = m.type(),
+                                       .x = m.input("x", in_count(up)),
+                                       .y = m.output("y", out_count(up))};
+              },
+              {.absolute = 16 * 0x1p-24});
+      const ResampleShape down{.h = 16389, .w = 33, .out_h = 5000, .out_w = 11, .mode = mode};
+      compare(target,
+              [&](Arena& m) {
+                return ResampleBackward{.shape = down,
+                                        .type = m.type(),
+                                        .dy = m.input("dy", out_count(down)),
+                                        .dx = m.output("dx", in_count(down))};
+              },
+              {.absolute = 16 * 0x1p-24});
+    });
+}
+
 TEST_CASE("resample by hand") {
-  using Line = std::vector<float>;
-  CHECK(resampled_line({1, 2}, 4, ResampleMode::nearest) == Line{1, 1, 2, 2});
-  CHECK(resampled_line({1, 2, 3}, 5, ResampleMode::nearest) == Line{1, 1, 2, 2, 3});
-  CHECK(resampled_line({1, 2, 3, 4}, 2, ResampleMode::nearest) == Line{1, 3});
-  CHECK(resampled_line({0, 4}, 4, ResampleMode::linear) == Line{0, 1, 3, 4});
-  CHECK(resampled_line({0, 4, 8, 12}, 2, ResampleMode::linear) == Line{2, 10});
-  CHECK(resampled_line({0, 4}, 5, ResampleMode::linear_aligned) == Line{0, 1, 2, 3, 4});
-  CHECK(resampled_line({0, 4, 8}, 2, ResampleMode::linear_aligned) == Line{0, 8});
-  CHECK(resampled_line({3, 4, 8}, 1, ResampleMode::linear_aligned) == Line{3});
+  using Line = std::vector<double>;
+  for_each_target([](const Target& target) {
+    const auto line = [&](const Line& x, int out, ResampleMode mode) {
+      return resampled_line(target, x, out, mode);
+    };
+    CHECK(line({1, 2}, 4, ResampleMode::nearest) == Line{1, 1, 2, 2});
+    CHECK(line({1, 2, 3}, 5, ResampleMode::nearest) == Line{1, 1, 2, 2, 3});
+    CHECK(line({1, 2, 3, 4}, 2, ResampleMode::nearest) == Line{1, 3});
+    CHECK(line({0, 4}, 4, ResampleMode::linear) == Line{0, 1, 3, 4});
+    CHECK(line({0, 4, 8, 12}, 2, ResampleMode::linear) == Line{2, 10});
+    CHECK(line({0, 4}, 5, ResampleMode::linear_aligned) == Line{0, 1, 2, 3, 4});
+    CHECK(line({0, 4, 8}, 2, ResampleMode::linear_aligned) == Line{0, 8});
+    CHECK(line({3, 4, 8}, 1, ResampleMode::linear_aligned) == Line{3});
+  });
 }
 
 TEST_CASE("an unused neighbour does not leak into a resampled pixel") {
-  const std::vector<float> y = resampled_line({1, INFINITY, 2}, 5, ResampleMode::linear_aligned);
-  CHECK(y[0] == 1);
-  CHECK(y[2] == INFINITY);
-  CHECK(y[4] == 2);
+  for_each_target([](const Target& target) {
+    const std::vector<double> y =
+        resampled_line(target, {1, INFINITY, 2}, 5, ResampleMode::linear_aligned);
+    CHECK(y[0] == 1);
+    CHECK(y[2] == INFINITY);
+    CHECK(y[4] == 2);
+  });
 }
 
 TEST_CASE("linear resampling keeps constants and, where corners coincide, linear ramps") {
