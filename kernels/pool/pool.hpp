@@ -31,4 +31,10 @@ void run(Reference, const MaxPoolBackward& op);
 void run(Cpu, const MaxPoolForward& op);
 void run(Cpu, const MaxPoolBackward& op);
 
+void run(Cuda, const MaxPoolForward& op);
+void run(Cuda, const MaxPoolBackward& op);
+
+void run(Simt, const MaxPoolForward& op);
+void run(Simt, const MaxPoolBackward& op);
+
 }  // namespace anaphase::kernels

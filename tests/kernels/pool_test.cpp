@@ -20,8 +20,10 @@ struct Size {
   std::int64_t in() const { return std::int64_t{n} * h * w * c; }
   std::int64_t out() const { return std::int64_t{n} * (h / 2) * (w / 2) * c; }
 };
+// The last are rows enough for a GPU's threads to take four each.
 const Size sizes[] = {{1, 2, 2, 1},  {2, 3, 5, 3},   {1, 7, 4, 17},
-                      {2, 6, 9, 33}, {3, 33, 64, 8}, {1, 129, 127, 16}};
+                      {2, 6, 9, 33}, {3, 33, 64, 8}, {1, 129, 127, 16},
+                      {3, 1, 5, 8},  {1, 5, 1, 4},   {2, 16391, 66, 1}};
 
 struct Pooled {
   float y;
@@ -57,11 +59,13 @@ TEST_CASE("max pool") {
 TEST_CASE("max pool takes the first of equals, and a NaN before all") {
   const double nan = std::nan("");
   // every window of four values out of these, ties and several NaNs included: channel c holds
-  // window c
-  const double values[] = {-1, 0, 2, nan};
-  std::vector<double> x(4 * 256);
-  for (int c = 0; c < 256; ++c)
-    for (int k = 0; k < 4; ++k) x[k * 256 + c] = values[(c >> (2 * k)) & 3];
+  // window c, and the last ones some of the first again
+  const double values[] = {-INFINITY, 0, 2, INFINITY, nan};
+  constexpr int channels = 640;  // 5^4 = 625, and whole vectors
+  std::vector<double> x(4 * channels);
+  for (int c = 0; c < channels; ++c)
+    for (int k = 0, choices = c; k < 4; ++k, choices /= 5)
+      x[k * channels + c] = values[choices % 5];
   for_each_target([&](const Target& target) {
     compare(
         target,
@@ -69,11 +73,11 @@ TEST_CASE("max pool takes the first of equals, and a NaN before all") {
           return MaxPoolForward{.n = 1,
                                 .h = 2,
                                 .w = 2,
-                                .c = 256,
+                                .c = channels,
                                 .type = m.type(),
                                 .x = m.input("x", x),
-                                .y = m.output("y", 256),
-                                .index = m.label_output("index", 256)};
+                                .y = m.output("y", channels),
+                                .index = m.label_output("index", channels)};
         },
         exact);
   });
