@@ -11,7 +11,7 @@
 // element (an exponential is 8), against the 20 that an H100 does while it moves a byte. So the
 // kernels are bound by memory. A thread reads its rows in whole 16-byte vectors (softmax_rows.cuh),
 // one vector for 2 and 4 classes; with 3, 5, 6 and 7 a warp's vectors stand apart, each load picks
-// pieces of twice or more as many sectors, and the L1 cache joins them. A row never leaves its
+// pieces of twice as many sectors, and the L1 cache joins them. A row never leaves its
 // thread, so writing over the input is safe.
 
 namespace anaphase::kernels {
