@@ -4,19 +4,19 @@
 // Atomic functions on global and shared memory; each returns the old value.
 
 #include <algorithm>
-#include <cstring>
+#include <type_traits>
 
 #include "kernels/simt/memory_check.hpp"
 
 namespace anaphase::simt {
 
+/// Puts change(old) in the place of `old`, which may be tried with values that are not there.
 template <class T, class Change>
-T atomic_update(T* address, Change change) {
+T atomic_update(T* address, Location where, const Change& change) {
   static_assert(sizeof(T) == 4 || sizeof(T) == 8);
-  T old, wanted;
-  std::memcpy(&old, address, sizeof(T));
+  T old{}, wanted;
   do wanted = change(old);
-  while (!compare_exchange(address, sizeof(T), &old, &wanted));
+  while (!compare_exchange(address, sizeof(T), &old, &wanted, where));
   return old;
 }
 
@@ -24,40 +24,53 @@ T atomic_update(T* address, Change change) {
 
 // NOLINTBEGIN(readability-identifier-naming): CUDA's names.
 template <class T>
-T atomicAdd(T* address, T value) {
-  return anaphase::simt::atomic_update(address, [=](T old) { return static_cast<T>(old + value); });
+T atomicAdd(T* address, std::type_identity_t<T> value,
+            anaphase::simt::Location where = anaphase::simt::Location::current()) {
+  return anaphase::simt::atomic_update(address, where,
+                                       [&](T old) { return static_cast<T>(old + value); });
 }
 template <class T>
-T atomicSub(T* address, T value) {
-  return anaphase::simt::atomic_update(address, [=](T old) { return static_cast<T>(old - value); });
+T atomicSub(T* address, std::type_identity_t<T> value,
+            anaphase::simt::Location where = anaphase::simt::Location::current()) {
+  return anaphase::simt::atomic_update(address, where,
+                                       [&](T old) { return static_cast<T>(old - value); });
 }
 template <class T>
-T atomicMax(T* address, T value) {
-  return anaphase::simt::atomic_update(address, [=](T old) { return std::max(old, value); });
+T atomicMax(T* address, std::type_identity_t<T> value,
+            anaphase::simt::Location where = anaphase::simt::Location::current()) {
+  return anaphase::simt::atomic_update(address, where, [&](T old) { return std::max(old, value); });
 }
 template <class T>
-T atomicMin(T* address, T value) {
-  return anaphase::simt::atomic_update(address, [=](T old) { return std::min(old, value); });
+T atomicMin(T* address, std::type_identity_t<T> value,
+            anaphase::simt::Location where = anaphase::simt::Location::current()) {
+  return anaphase::simt::atomic_update(address, where, [&](T old) { return std::min(old, value); });
 }
 template <class T>
-T atomicOr(T* address, T value) {
-  return anaphase::simt::atomic_update(address, [=](T old) { return static_cast<T>(old | value); });
+T atomicOr(T* address, std::type_identity_t<T> value,
+           anaphase::simt::Location where = anaphase::simt::Location::current()) {
+  return anaphase::simt::atomic_update(address, where,
+                                       [&](T old) { return static_cast<T>(old | value); });
 }
 template <class T>
-T atomicAnd(T* address, T value) {
-  return anaphase::simt::atomic_update(address, [=](T old) { return static_cast<T>(old & value); });
+T atomicAnd(T* address, std::type_identity_t<T> value,
+            anaphase::simt::Location where = anaphase::simt::Location::current()) {
+  return anaphase::simt::atomic_update(address, where,
+                                       [&](T old) { return static_cast<T>(old & value); });
 }
 template <class T>
-T atomicExch(T* address, T value) {
-  return anaphase::simt::atomic_update(address, [=](T) { return value; });
+T atomicExch(T* address, std::type_identity_t<T> value,
+             anaphase::simt::Location where = anaphase::simt::Location::current()) {
+  return anaphase::simt::atomic_update(address, where, [&](T) { return value; });
 }
 template <class T>
-T atomicCAS(T* address, T compare, T value) {
-  return anaphase::simt::atomic_update(address,
-                                       [=](T old) { return old == compare ? value : old; });
+T atomicCAS(T* address, std::type_identity_t<T> compare, std::type_identity_t<T> value,
+            anaphase::simt::Location where = anaphase::simt::Location::current()) {
+  return anaphase::simt::atomic_update(address, where,
+                                       [&](T old) { return old == compare ? value : old; });
 }
-inline unsigned atomicInc(unsigned* address, unsigned limit) {
-  return anaphase::simt::atomic_update(address,
-                                       [=](unsigned old) { return old >= limit ? 0U : old + 1; });
+inline unsigned atomicInc(unsigned* address, unsigned limit,
+                          anaphase::simt::Location where = anaphase::simt::Location::current()) {
+  return anaphase::simt::atomic_update(address, where,
+                                       [&](unsigned old) { return old >= limit ? 0U : old + 1; });
 }
 // NOLINTEND(readability-identifier-naming)

@@ -57,8 +57,8 @@ inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
 using anaphase::simt::dim3;
 
 #define threadIdx (::anaphase::simt::self->index)
-#define blockIdx (::anaphase::simt::self->block_index)
-#define blockDim (::anaphase::simt::self->block_extent)
-#define gridDim (::anaphase::simt::self->grid_extent)
+#define blockIdx (::anaphase::simt::self->block->index)
+#define blockDim (::anaphase::simt::self->block->extent)
+#define gridDim (::anaphase::simt::self->block->grid_extent)
 #define warpSize 32
 // NOLINTEND(readability-identifier-naming)

@@ -11,17 +11,24 @@
 // lane that has left, a value from a lane that takes no part, more threads or shared memory than a
 // block may have. Kernels compiled with -DANAPHASE_SIMT_CHECK report every memory access to
 // kernels/simt/memory_check.cpp, which finds accesses out of bounds, misaligned, of unwritten
-// shared memory, and races.
+// shared memory, and races. docs/kernels.md says what is modelled and what is not.
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <source_location>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 
 namespace anaphase::simt {
+
+/// Whether the kernels of this file report their accesses to memory.
+#if defined(__SANITIZE_THREAD__)
+constexpr bool is_checked = true;
+#else
+constexpr bool is_checked = false;
+#endif
 
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
@@ -37,8 +44,8 @@ class Fault : public std::runtime_error {
 /// the environment variable ANAPHASE_SIMT_ARCH names another (75, 80, 86, 89, 90, 100, 120).
 struct Limits {
   int major = 8, minor = 0;
-  std::size_t static_shared_bytes = 48 << 10;
-  std::size_t shared_bytes = 163 << 10;  // static and dynamic, for kernels that ask for it
+  std::size_t usual_shared_bytes = 48 << 10;  // of a block, static and dynamic
+  std::size_t shared_bytes = 163 << 10;       // likewise, for kernels that ask for it
   unsigned block_threads = 1024;
 };
 const Limits& limits();
@@ -55,8 +62,11 @@ struct Launch {
   std::string_view kernel;  // its name, for messages and the list of kernels that ran
   dim3 grid, block;
   std::size_t dynamic_shared_bytes = 0;
-  std::size_t allowed_dynamic_bytes = 48 << 10;  // cudaFuncAttributeMaxDynamicSharedMemorySize
-  std::function<void()> body;                    // the kernel, called once for each thread
+  std::size_t allowed_shared_bytes = 48 << 10;     // more with MaxDynamicSharedMemorySize
+  bool is_checked = false;                         // whether its accesses to memory are reported
+  void (*body)(const void* parameters) = nullptr;  // the kernel, called once for each thread
+  std::shared_ptr<const void> parameters;
+  std::size_t parameter_bytes = 0;
 };
 
 /// Runs all blocks; returns when they have ended. Throws Fault.
@@ -65,16 +75,37 @@ void execute(const Launch& launch);
 /// "name<float, 4>" of the kernel that a template instantiated with it reports as its own name.
 std::string_view kernel_name(std::string_view function);
 
-using Location = std::source_location;
-
-/// The CUDA thread that is running.
+struct BlockIndex {
+  dim3 index, extent, grid_extent;
+};
+/// The CUDA thread that is running; null outside of kernels.
 struct Thread {
-  dim3 index, block_index, block_extent, grid_extent;
+  dim3 index;
   unsigned lane = 0, warp = 0;
-  std::uint32_t warp_epoch = 0;  // collectives this thread has completed
-  bool has_used_atomics = false;
+  const BlockIndex* block = nullptr;
 };
 extern thread_local constinit Thread* self;
+
+/// A place in a kernel: a line, or the machine code that a line was compiled to.
+struct Site {
+  std::source_location line;
+  const void* code = nullptr;
+  Site(std::source_location where) : line(where) {}  // NOLINT(google-explicit-constructor)
+  explicit Site(const void* return_address) : line(), code(return_address) {}
+  static Site nowhere() { return Site(nullptr); }
+};
+using Location = std::source_location;
+
+/// Ends the launch with a fault of the calling thread.
+[[noreturn]] void fail(std::string what, Site where);
+[[noreturn]] void fail(const char* what, Site where);
+
+/// A fault where the address is no multiple of the size of what is loaded or stored there at once.
+[[noreturn]] void fail_misaligned(std::size_t bytes);
+inline void require_aligned(const void* address, std::size_t bytes) {
+  if (reinterpret_cast<std::uintptr_t>(address) % bytes != 0) [[unlikely]]
+    fail_misaligned(bytes);
+}
 
 // Barriers and collectives, called from kernels.
 
@@ -85,17 +116,17 @@ int block_barrier(int value, Location where);
 struct alignas(16) Slot {
   unsigned char bytes[64];
 };
-/// Waits until all lanes of `mask` have come to a collective, runs `combine(slots)` once, and
+/// Waits until all lanes of `mask` have come to a collective, runs `combine(slots, mask)` once, and
 /// returns all 32 slots, which stay until the calling thread's next collective. `mine` (size bytes)
 /// is the caller's slot.
 Slot* collective(unsigned mask, const void* mine, std::size_t size, const char* name,
                  Location where, void (*combine)(Slot* slots, unsigned mask) = nullptr);
 
+/// __syncwarp: alone among the collectives, it orders accesses to memory.
+void warp_barrier(unsigned mask, Location where);
+
 /// Lanes of the calling thread's warp that have not ended.
 unsigned live_lanes();
-
-/// A fault at the calling thread.
-[[noreturn]] void fail(const std::string& what, Location where);
 
 // Shared memory.
 
@@ -103,11 +134,18 @@ unsigned live_lanes();
 void* dynamic_shared_memory();
 /// Counts the blocks that this thread of the operating system has begun.
 extern thread_local constinit std::uint64_t block_serial;
-/// Adds a static shared array to the running block: counts it and fills it with NaN.
-void add_static_shared(void* data, std::size_t bytes);
+/// A static array, and the block in which it got its memory.
+struct SharedArrayState {
+  void* data;
+  std::uint64_t serial;
+};
+/// Its memory in the running block; fills it with NaN the first time.
+void* static_shared_memory(SharedArrayState& array, std::size_t bytes);
 
-/// cp.async: the copy happens when it is waited for. `bytes` of `from`, then zeros up to `size`.
-void async_copy(void* to, const void* from, std::size_t size, std::size_t bytes);
+/// cp.async: `size` bytes, of which `bytes` are those of `from` and the rest zeros. They are NaN
+/// until they are waited for.
+void async_copy(void* to, const void* from, std::size_t size, std::size_t bytes,
+                Location where = Location::current());
 void commit_async_copies();
 /// Waits until at most `pending` of the newest groups are under way.
 void wait_async_copies(int pending);

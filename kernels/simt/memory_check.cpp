@@ -2,382 +2,421 @@
 #include "kernels/simt/memory_check.hpp"
 
 #include <fmt/format.h>
+#include <link.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <shared_mutex>
+#include <utility>
 #include <vector>
 
-#include "kernels/simt/executor.hpp"
+#include "kernels/simt/global_memory.hpp"
+#include "kernels/simt/site.hpp"
 
-// Kernels are compiled with GCC's -fsanitize=thread, which puts a call before every memory access;
-// the functions it calls are those at the end of this file, not the ones of the thread sanitizer.
+// Shared memory: for every 2 bytes, who wrote and who read them last, and when. Two accesses of
+// different threads, one of them a write, race unless a barrier of the block, or for threads of one
+// warp a __syncwarp of both, lies between them. (Shuffles and votes order nothing: CUDA C++
+// Programming Guide, "Warp Shuffle Functions".)
 //
-// Shared memory: for every 2 bytes, who wrote and who read them last, and at which barrier of the
-// block and collective of the warp. Two accesses of different threads, one of them a write, race
-// unless a barrier of the block, or for threads of one warp a collective, lies between them.
-// Global memory: for every 4 bytes, which block wrote and read them last in this launch. Blocks are
-// not ordered, so a write and any access of another block race, unless both are atomic or the
-// reading thread has synchronised through an atomic.
+// Global memory: for every 2 bytes, which blocks wrote and read them last in this launch. Blocks
+// are not ordered, so a write and any access of another block race, unless both are atomic or the
+// block has synchronised with others: it has used an atomic and __threadfence.
 
 namespace anaphase::simt {
-
-thread_local constinit BlockMemory block_memory;
-
 namespace {
 
-/// Some kernel of this program is checked. Otherwise only copies and matrix loads are seen, which
-/// tells whether they stay in bounds, but not who has written what they read.
-bool has_checked_kernels = false;
-
 using Byte = unsigned char;
-constexpr std::size_t margin = 1024;  // bytes on both sides of global memory
-constexpr std::uint32_t nobody = ~0U;
 
-struct GlobalCell {
-  std::atomic<std::uint64_t> writer{0}, reader{0};  // launch << 32 | block + 1
-};
-constexpr std::size_t global_unit = 4;
-
-struct Allocation {
-  Byte* data = nullptr;
-  std::size_t bytes = 0;
-  mutable std::once_flag made_cells;
-  mutable std::unique_ptr<GlobalCell[]> cells;  // made at the first checked access
-
-  GlobalCell* shadow() const {
-    std::call_once(made_cells, [&] {
-      cells = std::make_unique<GlobalCell[]>((bytes + global_unit - 1) / global_unit);
-    });
-    return cells.get();
-  }
+struct Range {
+  const Byte *begin = nullptr, *end = nullptr;
+  Range() = default;
+  Range(const void* data, std::size_t bytes)
+      : begin(static_cast<const Byte*>(data)), end(begin + bytes) {}
+  bool holds(const Byte* address) const { return address >= begin && address < end; }
 };
 
-/// Global memory by address.
-class Registry {
- public:
-  void add(Byte* data, std::size_t bytes) {
-    auto allocation = std::make_shared<Allocation>();
-    allocation->data = data;
-    allocation->bytes = bytes;
-    const std::unique_lock lock(mutex_);
-    all_[data] = std::move(allocation);
-    ++version_;
-  }
-  bool remove(Byte* data) {
-    const std::unique_lock lock(mutex_);
-    ++version_;
-    return all_.erase(data) == 1;
-  }
-  /// The allocation in whose memory or margin `address` lies.
-  const Allocation* find(const Byte* address) {
-    thread_local const Allocation* last = nullptr;
-    thread_local std::uint64_t last_version = 0;
-    const std::uint64_t version = version_.load(std::memory_order_acquire);
-    if (last && last_version == version && holds(*last, address)) return last;
-    const std::shared_lock lock(mutex_);
-    auto next = all_.upper_bound(address + margin);
-    if (next == all_.begin()) return nullptr;
-    const Allocation* found = std::prev(next)->second.get();
-    if (!holds(*found, address)) return nullptr;
-    last = found;
-    last_version = version;
-    return found;
-  }
-
- private:
-  static bool holds(const Allocation& allocation, const Byte* address) {
-    return address + margin >= allocation.data &&
-           address < allocation.data + allocation.bytes + margin;
-  }
-  std::shared_mutex mutex_;
-  std::map<const Byte*, std::shared_ptr<Allocation>> all_;
-  std::atomic<std::uint64_t> version_{1};
-};
-
-Registry& registry() {
-  static Registry all;
-  return all;
-}
-
-/// A thread's access to a cell of shared memory.
-struct Access {
-  std::uint32_t thread = nobody;  // number in its block
-  std::uint32_t epoch = 0;        // barriers of the block before it
-  std::uint32_t warp_epoch = 0;   // collectives of its warp before it
-};
 struct SharedCell {
-  Access write, read;
-  bool is_written = false;
+  std::uint32_t write_epoch = 0, write_tick = 0, read_epoch = 0, read_tick = 0;
+  std::uint16_t writer = 0, reader = 0;  // numbers of threads
+  std::uint16_t other_reader = 0;        // one before `reader`, in the same epoch
+  bool has_other_warp = false;           // it is of another warp
+  bool has_other_lane = false;           // it is of the same, with no barrier of the warp since
+  bool is_atomic = false;                // the write
+  bool is_pending = false;               // an asynchronous copy is to write it
+  std::uint32_t written_in = 0;          // the block, as block_serial counts them
 };
-constexpr std::size_t shared_unit = 2;
+constexpr std::size_t unit = 2;  // bytes a cell
 
-struct SharedRange {
-  const Byte* data = nullptr;
-  std::size_t bytes = 0;
-  std::vector<SharedCell> cells;  // made at the first checked access of a block
+/// When the lanes of a warp have last come to a barrier; ticks count these.
+struct WarpOrder {
+  std::uint32_t tick = 0, all = 0;
+  bool has_pairs = false;
+  std::uint32_t pairs[32][32];  // of two lanes, where not all took part
 };
 
-std::vector<SharedRange>& shared_ranges() {
-  thread_local std::vector<SharedRange> ranges;
-  return ranges;
-}
-/// Ranges beyond this number are left from earlier blocks, kept for their memory.
-thread_local std::size_t shared_count = 0;
+/// What the checks know of the block and thread that run on this thread of the operating system.
+struct Checks {
+  bool is_on = false;
+  std::uint32_t launch = 0, block = 0;  // their numbers
+  std::uint32_t epoch = 0;              // counts barriers, of all blocks so far
+  bool has_fence = false, has_atomic = false;
+  Range stack, parameters;
+  Range shared;                   // of all blocks, one after the other
+  std::vector<Range> arrays;      // in it, of this block
+  std::vector<SharedCell> cells;  // of it
+  std::array<WarpOrder, 32> warps;
+};
 
-std::uint32_t number_of_thread(const Thread& thread) {
-  return thread.warp * 32 + thread.lane;
-}
-
-std::string name_of_thread(std::uint32_t number, const dim3& extent) {
-  return fmt::format("({}, {}, {})", number % extent.x, number / extent.x % extent.y,
-                     number / extent.x / extent.y);
-}
-
-[[noreturn]] void report(const std::string& what) {
-  fail(what, Location::current());
+Checks& checks() {
+  thread_local Checks checks;
+  return checks;
 }
 
-void check_shared(SharedRange& range, const Byte* address, std::size_t bytes, bool is_write,
-                  bool is_atomic) {
-  if (address + bytes > range.data + range.bytes)
-    report(fmt::format("{} of {} bytes ends {} bytes past the end of a shared array of {} bytes",
-                       is_write ? "a write" : "a read", bytes,
-                       address + bytes - range.data - range.bytes, range.bytes));
-  if (!has_checked_kernels) return;
-  if (range.cells.empty()) range.cells.resize((range.bytes + shared_unit - 1) / shared_unit);
-  const Access now{number_of_thread(*self), block_memory.epoch, self->warp_epoch};
-  const auto races = [&](const Access& other) {
-    if (other.thread == nobody || other.thread == now.thread || other.epoch != now.epoch)
-      return false;
-    return other.thread / 32 != now.thread / 32 || other.warp_epoch == now.warp_epoch;
-  };
-  const std::size_t begin = (address - range.data) / shared_unit;
-  const std::size_t end = (address - range.data + bytes + shared_unit - 1) / shared_unit;
-  for (std::size_t i = begin; i < end; ++i) {
-    SharedCell& cell = range.cells[i];
-    const auto where = [&] {
-      return fmt::format("byte {} of a shared array of {} bytes", i * shared_unit, range.bytes);
-    };
-    if (!is_write && !cell.is_written)
-      report(fmt::format("reads {}, which no thread has written", where()));
-    if (!is_atomic && races(cell.write))
-      report(fmt::format("{} {}, which thread {} wrote since the last barrier: a race",
-                         is_write ? "writes" : "reads", where(),
-                         name_of_thread(cell.write.thread, self->block_extent)));
-    if (is_write && !is_atomic && races(cell.read))
-      report(fmt::format("writes {}, which thread {} read since the last barrier: a race", where(),
-                         name_of_thread(cell.read.thread, self->block_extent)));
-    if (is_write) {
-      cell.write = is_atomic ? Access{} : now;
-      cell.is_written = true;
-    } else {
-      cell.read = now;
-    }
-  }
+std::uint16_t number_of(const Thread& thread) {
+  return static_cast<std::uint16_t>(thread.warp * 32 + thread.lane);
 }
 
-void check_global(const Allocation& allocation, const Byte* address, std::size_t bytes,
-                  bool is_write, bool is_atomic) {
-  const Byte* end = allocation.data + allocation.bytes;
-  if (address < allocation.data)
-    report(fmt::format("{} of {} bytes begins {} bytes before a buffer of {} bytes",
-                       is_write ? "a write" : "a read", bytes, allocation.data - address,
-                       allocation.bytes));
-  if (address + bytes > end)
-    report(fmt::format("{} of {} bytes ends {} bytes past the end of a buffer of {} bytes",
-                       is_write ? "a write" : "a read", bytes, address + bytes - end,
-                       allocation.bytes));
-  if (!has_checked_kernels) return;
-  if (is_atomic) {
-    self->has_used_atomics = true;
+std::string name_of_thread(unsigned number) {
+  const dim3& extent = self->block->extent;
+  return to_text(
+      dim3(number % extent.x, number / extent.x % extent.y, number / extent.x / extent.y));
+}
+
+const char* noun(AccessKind kind) {
+  return kind == AccessKind::read ? "a read" : "a write";
+}
+const char* verb(AccessKind kind) {
+  return kind == AccessKind::read ? "reads" : "writes";
+}
+
+/// Ends the launch; `text()` makes the sentence, none of which stays behind on the heap.
+template <class Text>
+[[noreturn]] void report(const Site& where, const Text& text) {
+  checks().is_on = false;
+  std::string what = text();
+  fail(std::move(what), where);
+}
+
+void check_bounds(const Range& range, const Byte* address, std::size_t bytes, AccessKind kind,
+                  const Site& where, const char* name) {
+  const auto size = range.end - range.begin;
+  if (address < range.begin)
+    report(where, [&] {
+      return fmt::format("{} of {} bytes begins {} bytes before {} of {} bytes", noun(kind), bytes,
+                         range.begin - address, name, size);
+    });
+  if (address + bytes > range.end)
+    report(where, [&] {
+      return fmt::format("{} of {} bytes ends {} bytes past the end of {} of {} bytes", noun(kind),
+                         bytes, address + bytes - range.end, name, size);
+    });
+}
+
+// ---- Shared memory ----------------------------------------------------------------------------
+
+/// Whether another thread's access at `tick` since the block's last barrier comes before whatever
+/// the running thread does now.
+bool is_before(const Checks& c, unsigned other, std::uint32_t tick) {
+  if (other / 32 != self->warp) return false;
+  const WarpOrder& order = c.warps[self->warp];
+  return order.all > tick || (order.has_pairs && order.pairs[other % 32][self->lane] > tick);
+}
+
+/// A thread whose read of the cell races with a write of the running thread; -1 if none.
+int racing_reader(const Checks& c, const SharedCell& cell) {
+  if (cell.read_epoch != c.epoch) return -1;
+  if (cell.has_other_warp) return cell.reader / 32 == self->warp ? cell.other_reader : cell.reader;
+  const std::uint16_t me = number_of(*self);
+  if (cell.reader != me && !is_before(c, cell.reader, cell.read_tick)) return cell.reader;
+  if (cell.has_other_lane && cell.other_reader != me &&
+      !is_before(c, cell.other_reader, cell.read_tick))
+    return cell.other_reader;
+  return -1;
+}
+
+void note_read(const Checks& c, SharedCell& cell) {
+  const std::uint16_t me = number_of(*self);
+  const WarpOrder& order = c.warps[self->warp];
+  if (cell.read_epoch != c.epoch) {
+    cell.has_other_warp = cell.has_other_lane = false;
+  } else if (cell.has_other_warp) {
     return;
+  } else if (cell.reader / 32 != self->warp) {
+    cell.has_other_warp = true;
+    cell.other_reader = me;
+    return;
+  } else if (order.all > cell.read_tick) {
+    cell.has_other_lane = false;
+  } else if (cell.reader != me) {
+    cell.has_other_lane = true;
+    cell.other_reader = cell.reader;
   }
-  GlobalCell* cells = allocation.shadow();
-  const std::uint64_t mine = block_memory.launch << 32 | (block_memory.block + 1ULL);
-  const auto races = [&](std::uint64_t other) {
-    return other >> 32 == (block_memory.launch & 0xffffffffU) && other != mine;
-  };
-  const std::size_t first = (address - allocation.data) / global_unit;
-  const std::size_t last = (address - allocation.data + bytes - 1) / global_unit;
-  for (std::size_t i = first; i <= last; ++i) {
-    // Accesses narrower than a cell share it with their neighbours: only whole cells are judged.
-    const bool is_whole = address <= allocation.data + i * global_unit &&
-                          address + bytes >= allocation.data + (i + 1) * global_unit;
-    if (!is_whole) continue;
-    GlobalCell& cell = cells[i];
-    const auto fail_race = [&](std::uint64_t other, const char* verb, const char* did) {
-      report(
-          fmt::format("{} byte {} of a buffer of {} bytes, which block {} of the grid {} in the "
-                      "same launch: a race between blocks",
-                      verb, i * global_unit, allocation.bytes, (other & 0xffffffffU) - 1, did));
+  cell.read_epoch = c.epoch;
+  cell.read_tick = order.tick;
+  cell.reader = me;
+}
+
+/// The shared array that an address belongs to: the last one that begins before it or, in the
+/// margin of the first, that.
+const Range& array_of(const Checks& c, const Byte* address) {
+  const auto after = std::upper_bound(
+      c.arrays.begin(), c.arrays.end(), address,
+      [](const Byte* at, const Range& array) { return at + shared_margin / 2 < array.begin; });
+  return after == c.arrays.begin() ? *after : *std::prev(after);
+}
+
+void check_shared(Checks& c, const Byte* address, std::size_t bytes, AccessKind kind,
+                  const Site& where) {
+  if (c.arrays.empty())
+    report(where, [] { return std::string("uses shared memory of an earlier block"); });
+  const Range& array = array_of(c, address);
+  check_bounds(array, address, bytes, kind, where, "a shared array");
+  const std::uint16_t me = number_of(*self);
+  const auto serial = static_cast<std::uint32_t>(block_serial);
+  const std::size_t first = (address - c.shared.begin) / unit;
+  const std::size_t end = (address - c.shared.begin + bytes + unit - 1) / unit;
+  for (std::size_t i = first; i < end; ++i) {
+    SharedCell& cell = c.cells[i];
+    const auto place = [&] {
+      return fmt::format("byte {} of a shared array of {} bytes",
+                         c.shared.begin + i * unit - array.begin, array.end - array.begin);
     };
-    const std::uint64_t writer = cell.writer.load(std::memory_order_relaxed);
-    if (races(writer) && !self->has_used_atomics)
-      fail_race(writer, is_write ? "writes" : "reads", "wrote");
-    if (is_write) {
-      const std::uint64_t reader = cell.reader.load(std::memory_order_relaxed);
-      if (races(reader) && !self->has_used_atomics) fail_race(reader, "writes", "read");
-      cell.writer.store(mine, std::memory_order_relaxed);
-    } else {
-      cell.reader.store(mine, std::memory_order_relaxed);
+    if (kind != AccessKind::write && cell.written_in != serial)
+      report(where, [&] { return fmt::format("reads {}, which no thread has written", place()); });
+    if (cell.is_pending && cell.written_in == serial)
+      report(where, [&] {
+        return fmt::format("{} {}, to which an asynchronous copy of thread {} is under way",
+                           verb(kind), place(), name_of_thread(cell.writer));
+      });
+    // Neighbours share a cell where accesses are narrower: only whole cells are judged.
+    const Byte* begin = c.shared.begin + i * unit;
+    const bool is_whole = address <= begin && address + bytes >= begin + unit;
+    const bool is_atomic = kind == AccessKind::atomic;
+    if (is_whole && cell.write_epoch == c.epoch && cell.writer != me &&
+        !(is_atomic && cell.is_atomic) && !is_before(c, cell.writer, cell.write_tick))
+      report(where, [&] {
+        return fmt::format("{} {}, which thread {} wrote since the last barrier: a race",
+                           verb(kind), place(), name_of_thread(cell.writer));
+      });
+    if (kind == AccessKind::read) {
+      if (is_whole) note_read(c, cell);
+      continue;
     }
+    if (const int reader = is_whole ? racing_reader(c, cell) : -1; reader >= 0)
+      report(where, [&] {
+        return fmt::format("writes {}, which thread {} read since the last barrier: a race",
+                           place(), name_of_thread(static_cast<unsigned>(reader)));
+      });
+    cell.write_epoch = c.epoch;
+    cell.write_tick = c.warps[self->warp].tick;
+    cell.writer = me;
+    cell.is_atomic = is_atomic;
+    cell.is_pending = false;
+    cell.written_in = serial;
   }
+}
+
+/// Says of a piece of shared memory whether an asynchronous copy to it is under way.
+void set_pending(Checks& c, const void* address, std::size_t bytes, bool is_pending) {
+  const std::size_t first = (static_cast<const Byte*>(address) - c.shared.begin) / unit;
+  for (std::size_t i = 0; i < bytes / unit; ++i) c.cells[first + i].is_pending = is_pending;
+}
+
+// ---- Global memory ----------------------------------------------------------------------------
+
+/// A block's access: bits 33 up the launch, then the block's number + 1, then whether it is atomic.
+using GlobalAccess = std::uint64_t;
+constexpr std::uint32_t several_blocks = ~0U;
+
+constexpr GlobalAccess access_of(std::uint32_t launch, std::uint32_t block, bool is_atomic) {
+  return GlobalAccess{launch} << 33 | GlobalAccess{block} << 1 | (is_atomic ? 1 : 0);
+}
+constexpr std::uint32_t block_of(GlobalAccess access) {
+  return static_cast<std::uint32_t>(access >> 1);
+}
+
+void check_global(Checks& c, const Allocation& allocation, const Byte* address, std::size_t bytes,
+                  AccessKind kind, const Site& where) {
+  check_bounds(Range(allocation.data, allocation.bytes), address, bytes, kind, where, "a buffer");
+  const bool is_atomic = kind == AccessKind::atomic;
+  if (is_atomic) c.has_atomic = true;
+  const bool is_judged = !(c.has_atomic && c.has_fence);
+  const GlobalAccess mine = access_of(c.launch, c.block + 1, is_atomic);
+  const auto is_other = [&](GlobalAccess access) {
+    return access >> 33 == mine >> 33 && block_of(access) != c.block + 1;
+  };
+  GlobalCell* cells = allocation.cells();
+  if (!cells) report(where, [] { return std::string("there is no memory left for its checks"); });
+  const std::size_t first = (address - allocation.data + unit - 1) / unit;
+  const std::size_t end = (address - allocation.data + bytes) / unit;  // of the whole cells
+  for (std::size_t i = first; i < end; ++i) {
+    const auto fail_race = [&](GlobalAccess other, const char* did) {
+      report(where, [&] {
+        return fmt::format(
+            "{} byte {} of a buffer of {} bytes, which {} of the grid {} in the same launch: a "
+            "race between blocks",
+            verb(kind), i * unit, allocation.bytes,
+            block_of(other) == several_blocks ? std::string("another block")
+                                              : fmt::format("block {}", block_of(other) - 1),
+            did);
+      });
+    };
+    // Of two accesses at the same time, one at least sees the other: each is noted before the
+    // other's note is read.
+    std::atomic_ref<GlobalAccess> writer(cells[i].writer), reader(cells[i].reader);
+    GlobalAccess write = writer.load(), read = reader.load();
+    if (kind == AccessKind::read) {
+      const GlobalAccess noted = is_other(read) ? access_of(c.launch, several_blocks, false) : mine;
+      if (read != noted) {
+        reader.store(noted);
+        write = writer.load();
+      }
+      if (is_judged && is_other(write)) fail_race(write, "wrote");
+      continue;
+    }
+    if (write != mine) {
+      write = writer.exchange(mine);
+      read = reader.load();
+    }
+    if (is_judged && is_other(write) && !(is_atomic && write & 1)) fail_race(write, "wrote");
+    if (is_judged && is_other(read)) fail_race(read, "read");
+  }
+}
+
+// ---- Everything else --------------------------------------------------------------------------
+
+/// Constants and variables of the program and its libraries.
+bool is_of_program(const void* address) {
+  static const std::vector<Range> segments = [] {
+    std::vector<Range> all;
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t, void* out) {
+          for (int i = 0; i < info->dlpi_phnum; ++i)
+            if (const auto& header = info->dlpi_phdr[i]; header.p_type == PT_LOAD)
+              static_cast<std::vector<Range>*>(out)->emplace_back(
+                  reinterpret_cast<const void*>(info->dlpi_addr + header.p_vaddr), header.p_memsz);
+          return 0;
+        },
+        &all);
+    return all;
+  }();
+  return std::any_of(segments.begin(), segments.end(), [&](const Range& segment) {
+    return segment.holds(static_cast<const Byte*>(address));
+  });
+}
+
+/// What the kernel's parameters and built-in variables lie in.
+bool is_built_in(const Checks& c, const Byte* address) {
+  return c.parameters.holds(address) || Range(self, sizeof *self).holds(address) ||
+         Range(self->block, sizeof *self->block).holds(address) ||
+         address == reinterpret_cast<const Byte*>(&self);
 }
 
 }  // namespace
 
-void* allocate_global(std::size_t bytes) {
-  // The margins keep the alignment of 256 bytes that cudaMalloc gives.
-  const std::size_t total = (bytes + 2 * margin + 255) / 256 * 256;
-  auto* base = static_cast<Byte*>(std::aligned_alloc(256, total));
-  if (!base) return nullptr;
-  std::memset(base, 0xFF, total);
-  registry().add(base + margin, bytes);
-  return base + margin;
+void begin_checks(const Launch& launch, std::uint64_t launch_number, std::size_t block) {
+  Checks& c = checks();
+  c.is_on = launch.is_checked;
+  if (!c.is_on) return;
+  c.launch = static_cast<std::uint32_t>(launch_number) & 0x7fffffffU;
+  c.block = static_cast<std::uint32_t>(block);
+  ++c.epoch;
+  c.has_fence = c.has_atomic = false;
+  c.parameters = Range(launch.parameters.get(), launch.parameter_bytes);
+  c.arrays.clear();
+  for (WarpOrder& warp : c.warps) {
+    warp.tick = warp.all = 0;
+    warp.has_pairs = false;
+  }
 }
 
-void free_global(void* data) {
-  if (data && registry().remove(static_cast<Byte*>(data)))
-    std::free(static_cast<Byte*>(data) - margin);
+void own_memory(const void* stack, std::size_t stack_bytes) {
+  checks().stack = Range(stack, stack_bytes);
 }
 
-void add_shared_range(const void* data, std::size_t bytes) {
-  auto& ranges = shared_ranges();
-  if (ranges.size() == shared_count) ranges.emplace_back();
-  SharedRange& range = ranges[shared_count++];
-  range.data = static_cast<const Byte*>(data);
-  range.bytes = bytes;
-  range.cells.clear();
+void pass_barrier() {
+  ++checks().epoch;
 }
 
-void clear_shared_ranges() {
-  shared_count = 0;
+void pass_warp_barrier(unsigned mask, unsigned live) {
+  Checks& c = checks();
+  if (!c.is_on) return;
+  WarpOrder& order = c.warps[self->warp];
+  ++order.tick;
+  if ((live & ~mask) == 0) {
+    order.all = order.tick;
+    return;
+  }
+  if (!std::exchange(order.has_pairs, true)) std::memset(order.pairs, 0, sizeof order.pairs);
+  for (unsigned a = 0; a < 32; ++a)
+    for (unsigned b = 0; b < 32; ++b)
+      if (mask >> a & mask >> b & 1U) order.pairs[a][b] = order.tick;
 }
 
-/// A local variable of the running CUDA thread, or no thread runs: not for the checks.
-static bool is_private(const void* address) {
+void pass_fence() {
+  checks().has_fence = true;
+}
+
+void own_shared_memory(const void* data, std::size_t bytes) {
+  Checks& c = checks();
+  if (c.shared.begin == data) return;
+  c.shared = Range(data, bytes);
+  c.cells.assign((bytes + unit - 1) / unit, {});
+}
+
+void add_shared_array(const void* data, std::size_t bytes) {
+  Checks& c = checks();
+  if (c.is_on) c.arrays.emplace_back(data, bytes);
+}
+
+void check_access(const void* address, std::size_t bytes, AccessKind kind, const Site& where) {
+  if (!self) return;
+  Checks& c = checks();
+  if (!c.is_on) return;
   const auto* at = static_cast<const Byte*>(address);
-  return !self || (at >= block_memory.stack && at < block_memory.stack + block_memory.stack_bytes);
+  if (c.stack.holds(at)) return;
+  if (c.shared.holds(at)) return check_shared(c, at, bytes, kind, where);
+  if (kind == AccessKind::read && is_built_in(c, at)) return;
+  if (const Allocation* allocation = find_allocation(at))
+    return check_global(c, *allocation, at, bytes, kind, where);
+  if (kind == AccessKind::read && is_of_program(at)) return;
+  report(where, [&] {
+    return fmt::format("{} of {} bytes of memory that belongs to no buffer and no shared array",
+                       noun(kind), bytes);
+  });
 }
 
-void check_access(const void* address, std::size_t bytes, bool is_write, bool is_atomic) {
-  if (is_private(address)) return;
-  const auto* at = static_cast<const Byte*>(address);
-  auto& ranges = shared_ranges();
-  for (std::size_t i = 0; i < shared_count; ++i)
-    if (at >= ranges[i].data && at < ranges[i].data + ranges[i].bytes)
-      return check_shared(ranges[i], at, bytes, is_write, is_atomic);
-  if (const Allocation* allocation = registry().find(at))
-    check_global(*allocation, at, bytes, is_write, is_atomic);
+void begin_async_write(const void* address, std::size_t bytes, const Site& where) {
+  Checks& c = checks();
+  if (!c.is_on) return;
+  if (!c.shared.holds(static_cast<const Byte*>(address)))
+    report(where,
+           [] { return std::string("an asynchronous copy writes to memory that is not shared"); });
+  check_access(address, bytes, AccessKind::write, where);
+  set_pending(c, address, bytes, true);
 }
 
-bool compare_exchange(void* address, std::size_t bytes, void* expected, const void* desired) {
-  check_access(address, bytes, true, true);
+void end_async_write(const void* address, std::size_t bytes, const Site& where) {
+  Checks& c = checks();
+  if (!c.is_on) return;
+  set_pending(c, address, bytes, false);
+  check_access(address, bytes, AccessKind::write, where);
+}
+
+bool compare_exchange(void* address, std::size_t bytes, void* expected, const void* desired,
+                      Location where) {
+  check_access(address, bytes, AccessKind::atomic, where);
   const auto exchange = [&]<class Word>(Word wanted) {
     std::memcpy(&wanted, desired, sizeof(Word));
     Word old;
     std::memcpy(&old, expected, sizeof(Word));
     std::atomic_ref<Word> value(*static_cast<Word*>(address));
-    const bool exchanged = value.compare_exchange_strong(old, wanted);
+    const bool is_exchanged = value.compare_exchange_strong(old, wanted);
     std::memcpy(expected, &old, sizeof(Word));
-    return exchanged;
+    return is_exchanged;
   };
   return bytes == 4 ? exchange(std::uint32_t{}) : exchange(std::uint64_t{});
 }
 
 }  // namespace anaphase::simt
-
-// What checked kernels call before they touch memory.
-namespace {
-
-void check_aligned(void* address, std::size_t bytes, bool is_write) {
-  if (reinterpret_cast<std::uintptr_t>(address) % bytes != 0 &&
-      !anaphase::simt::is_private(address))
-    anaphase::simt::fail(fmt::format("{} of {} bytes at an address that is no multiple of {}",
-                                     is_write ? "a write" : "a read", bytes, bytes),
-                         anaphase::simt::Location::current());
-  anaphase::simt::check_access(address, bytes, is_write);
-}
-
-}  // namespace
-
-// NOLINTBEGIN(bugprone-reserved-identifier): the compiler's names.
-extern "C" {
-void __tsan_init() {
-  anaphase::simt::has_checked_kernels = true;
-}
-void __tsan_func_entry(void*) {}
-void __tsan_func_exit() {}
-void __tsan_read1(void* a) {
-  check_aligned(a, 1, false);
-}
-void __tsan_read2(void* a) {
-  check_aligned(a, 2, false);
-}
-void __tsan_read4(void* a) {
-  check_aligned(a, 4, false);
-}
-void __tsan_read8(void* a) {
-  check_aligned(a, 8, false);
-}
-void __tsan_read16(void* a) {
-  check_aligned(a, 16, false);
-}
-void __tsan_write1(void* a) {
-  check_aligned(a, 1, true);
-}
-void __tsan_write2(void* a) {
-  check_aligned(a, 2, true);
-}
-void __tsan_write4(void* a) {
-  check_aligned(a, 4, true);
-}
-void __tsan_write8(void* a) {
-  check_aligned(a, 8, true);
-}
-void __tsan_write16(void* a) {
-  check_aligned(a, 16, true);
-}
-void __tsan_read_range(void* a, unsigned long n) {
-  anaphase::simt::check_access(a, n, false);
-}
-void __tsan_write_range(void* a, unsigned long n) {
-  anaphase::simt::check_access(a, n, true);
-}
-void __tsan_unaligned_read2(void* a) {
-  anaphase::simt::check_access(a, 2, false);
-}
-void __tsan_unaligned_read4(void* a) {
-  anaphase::simt::check_access(a, 4, false);
-}
-void __tsan_unaligned_read8(void* a) {
-  anaphase::simt::check_access(a, 8, false);
-}
-void __tsan_unaligned_read16(void* a) {
-  anaphase::simt::check_access(a, 16, false);
-}
-void __tsan_unaligned_write2(void* a) {
-  anaphase::simt::check_access(a, 2, true);
-}
-void __tsan_unaligned_write4(void* a) {
-  anaphase::simt::check_access(a, 4, true);
-}
-void __tsan_unaligned_write8(void* a) {
-  anaphase::simt::check_access(a, 8, true);
-}
-void __tsan_unaligned_write16(void* a) {
-  anaphase::simt::check_access(a, 16, true);
-}
-void __tsan_vptr_update(void**, void*) {}
-unsigned char __tsan_atomic8_load(const volatile unsigned char* a, int order) {
-  return __atomic_load_n(a, order);  // the guard of a function's static variable
-}
-void __tsan_vptr_read(void**) {}
-}
-// NOLINTEND(bugprone-reserved-identifier)

@@ -185,12 +185,14 @@ cudaError_t cudaFreeHost(void* data) {
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
                             cudaStream_t stream) {
+  if (!is_copyable(to, bytes) || !is_copyable(from, bytes)) return note(cudaErrorInvalidValue);
   return perform(stream, [=] {
     if (bytes > 0) std::memcpy(to, from, bytes);
   });
 }
 
 cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream_t stream) {
+  if (!is_copyable(data, bytes)) return note(cudaErrorInvalidValue);
   return perform(stream, [=] {
     if (bytes > 0) std::memset(data, value, bytes);
   });

@@ -13,9 +13,9 @@ namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
 /// global address). Both addresses are multiples of 16. Kept: the bytes stay in the L1 cache, for
 /// data that this block reads again.
 template <bool Kept = false>
-__device__ void async_copy_16(void* to, const void* from, bool valid) {
+__device__ void async_copy_16(void* to, const void* from, bool valid ANAPHASE_WHERE) {
 #if !defined(__CUDACC__)
-  simt::async_copy(to, from, 16, valid ? 16 : 0);
+  simt::async_copy(to, from, 16, valid ? 16 : 0, where);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   const auto address = static_cast<unsigned>(__cvta_generic_to_shared(to));
   const int bytes = valid ? 16 : 0;
@@ -33,9 +33,9 @@ __device__ void async_copy_16(void* to, const void* from, bool valid) {
 }
 
 /// Copies 4 bytes or writes zeros, likewise.
-__device__ inline void async_copy_4(void* to, const void* from, bool valid) {
+__device__ inline void async_copy_4(void* to, const void* from, bool valid ANAPHASE_WHERE) {
 #if !defined(__CUDACC__)
-  simt::async_copy(to, from, 4, valid ? 4 : 0);
+  simt::async_copy(to, from, 4, valid ? 4 : 0, where);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   const auto address = static_cast<unsigned>(__cvta_generic_to_shared(to));
   const int bytes = valid ? 4 : 0;

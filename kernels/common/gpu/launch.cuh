@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -22,6 +23,13 @@
 #define ANAPHASE_GPU_BUILD cuda_build
 #else
 #define ANAPHASE_GPU_BUILD simt_build
+#endif
+
+// The place of a call, which the executor names when the call is wrong: a last parameter.
+#if defined(__CUDACC__)
+#define ANAPHASE_WHERE
+#else
+#define ANAPHASE_WHERE , simt::Location where = simt::Location::current()
 #endif
 
 namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
@@ -84,14 +92,24 @@ void launch(Gpu gpu, const Grid& grid, Arguments&&... arguments) {
   config.stream = static_cast<cudaStream_t>(gpu.stream);
   check(cudaLaunchKernelEx(&config, Kernel, std::forward<Arguments>(arguments)...), "a launch");
 #else
+  using Values = typename decltype(parameters_of(Kernel))::Tuple;
   static const std::string_view name = simt::kernel_name(__PRETTY_FUNCTION__);
-  typename decltype(parameters_of(Kernel))::Tuple values(std::forward<Arguments>(arguments)...);
-  check(simt::runtime::enqueue(static_cast<cudaStream_t>(gpu.stream),
-                               {name, grid.blocks, grid.threads, grid.shared_bytes,
-                                grid.shared_bytes > usual_shared_bytes ? simt::limits().shared_bytes
-                                                                       : usual_shared_bytes,
-                                [values] { std::apply(Kernel, values); }}),
-        "a launch");
+  check(
+      simt::runtime::enqueue(
+          static_cast<cudaStream_t>(gpu.stream),
+          {.kernel = name,
+           .grid = grid.blocks,
+           .block = grid.threads,
+           .dynamic_shared_bytes = grid.shared_bytes,
+           .allowed_shared_bytes = grid.shared_bytes > usual_shared_bytes
+                                       ? simt::limits().shared_bytes
+                                       : usual_shared_bytes,
+           .is_checked = simt::is_checked,
+           .body =
+               [](const void* values) { std::apply(Kernel, *static_cast<const Values*>(values)); },
+           .parameters = std::make_shared<Values>(std::forward<Arguments>(arguments)...),
+           .parameter_bytes = sizeof(Values)}),
+      "a launch");
 #endif
 }
 

@@ -19,120 +19,18 @@
 // They need compute capability 8.0; below it a kernel that uses them must not be launched.
 
 #include <cmath>
-#include <cstring>
 
 #include "kernels/common/gpu/launch.cuh"
+#if !defined(__CUDACC__)
+#include "kernels/simt/matrix.hpp"
+#endif
 
 namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
-
-#if !defined(__CUDACC__)
-namespace model {
-
-struct Fragments {
-  std::uint32_t a[4], b[2];
-  float d[4];
-};
-
-inline float low_half(std::uint32_t pair) {
-  return std::bit_cast<float>(pair << 16);
-}
-inline float high_half(std::uint32_t pair) {
-  return std::bit_cast<float>(pair & 0xffff0000U);
-}
-
-/// Rounds to tf32 as the tensor core reads a register: the lower 13 bits do not count.
-inline float tf32(std::uint32_t bits) {
-  return std::bit_cast<float>(bits & 0xffffe000U);
-}
-
-/// D += A B for a whole warp, each sum in order of k.
-template <int K>
-void multiply(simt::Slot* slots, const float (&a)[16][K], const float (&b)[K][8]) {
-  float d[16][8];
-  const auto each = [&](auto&& f) {
-    for (int lane = 0; lane < 32; ++lane)
-      for (int i = 0; i < 4; ++i)
-        f(reinterpret_cast<Fragments*>(slots[lane].bytes)->d[i],
-          d[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2]);
-  };
-  each([](const float& fragment, float& element) { element = fragment; });
-  for (int i = 0; i < 16; ++i)
-    for (int k = 0; k < K; ++k)
-      for (int j = 0; j < 8; ++j) d[i][j] += a[i][k] * b[k][j];
-  each([](float& fragment, const float& element) { fragment = element; });
-}
-
-inline void multiply_bf16(simt::Slot* slots, unsigned) {
-  float a[16][16], b[16][8];
-  for (int lane = 0; lane < 32; ++lane) {
-    const auto& f = *reinterpret_cast<const Fragments*>(slots[lane].bytes);
-    const int group = lane / 4, member = lane % 4;
-    for (int i = 0; i < 4; ++i) {
-      float* row = a[group + i % 2 * 8] + 2 * member + i / 2 * 8;
-      row[0] = low_half(f.a[i]);
-      row[1] = high_half(f.a[i]);
-    }
-    for (int i = 0; i < 2; ++i) {
-      b[2 * member + 8 * i][group] = low_half(f.b[i]);
-      b[2 * member + 8 * i + 1][group] = high_half(f.b[i]);
-    }
-  }
-  multiply(slots, a, b);
-}
-
-inline void multiply_tf32(simt::Slot* slots, unsigned) {
-  float a[16][8], b[8][8];
-  for (int lane = 0; lane < 32; ++lane) {
-    const auto& f = *reinterpret_cast<const Fragments*>(slots[lane].bytes);
-    const int group = lane / 4, member = lane % 4;
-    for (int i = 0; i < 4; ++i) a[group + i % 2 * 8][member + i / 2 * 4] = tf32(f.a[i]);
-    for (int i = 0; i < 2; ++i) b[member + 4 * i][group] = tf32(f.b[i]);
-  }
-  multiply(slots, a, b);
-}
-
-inline void multiply_fragments(float (&d)[4], const std::uint32_t (&a)[4],
-                               const std::uint32_t (&b)[2], const char* name,
-                               void (*combine)(simt::Slot*, unsigned), simt::Location where) {
-  Fragments mine;
-  std::memcpy(mine.a, a, sizeof a);
-  std::memcpy(mine.b, b, sizeof b);
-  std::memcpy(mine.d, d, sizeof d);
-  const simt::Slot* slots = simt::collective(0xffffffffU, &mine, sizeof mine, name, where, combine);
-  std::memcpy(d, reinterpret_cast<const Fragments*>(slots[simt::self->lane].bytes)->d, sizeof d);
-}
-
-/// The rows that 8 * count lanes point to, 16 bytes each, dealt out as ldmatrix does.
-inline void load_matrices(std::uint32_t* registers, int count, const void* row, bool transposed,
-                          simt::Location where) {
-  const simt::Slot* slots = simt::collective(0xffffffffU, &row, sizeof row, "ldmatrix", where);
-  const int lane = static_cast<int>(simt::self->lane);
-  for (int matrix = 0; matrix < count; ++matrix) {
-    std::uint16_t half[2];
-    for (int i = 0; i < 2; ++i) {
-      const int r = transposed ? lane % 4 * 2 + i : lane / 4;
-      const int c = transposed ? lane / 4 : lane % 4 * 2 + i;
-      const unsigned char* from;
-      std::memcpy(&from, slots[matrix * 8 + r].bytes, sizeof from);
-      if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0)
-        simt::fail("ldmatrix from an address that is no multiple of 16", where);
-      simt::check_access(from + 2 * c, 2, false);
-      std::memcpy(&half[i], from + 2 * c, 2);
-    }
-    registers[matrix] = half[0] | static_cast<std::uint32_t>(half[1]) << 16;
-  }
-}
-
-}  // namespace model
-#define ANAPHASE_WHERE , simt::Location where = simt::Location::current()
-#else
-#define ANAPHASE_WHERE
-#endif
 
 __device__ inline void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4],
                                 const std::uint32_t (&b)[2] ANAPHASE_WHERE) {
 #if !defined(__CUDACC__)
-  model::multiply_fragments(d, a, b, "mma", model::multiply_bf16, where);
+  simt::mma_bf16(d, a, b, where);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
       "{%0,%1,%2,%3};"
@@ -160,7 +58,7 @@ __device__ inline std::uint32_t to_tf32(float x) {
 __device__ inline void mma_tf32(float (&d)[4], const std::uint32_t (&a)[4],
                                 const std::uint32_t (&b)[2] ANAPHASE_WHERE) {
 #if !defined(__CUDACC__)
-  model::multiply_fragments(d, a, b, "mma", model::multiply_tf32, where);
+  simt::mma_tf32(d, a, b, where);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
       "{%0,%1,%2,%3};"
@@ -177,7 +75,7 @@ __device__ inline void mma_tf32(float (&d)[4], const std::uint32_t (&a)[4],
 template <bool Transposed = false>
 __device__ void load_matrices_4(std::uint32_t (&r)[4], const void* row ANAPHASE_WHERE) {
 #if !defined(__CUDACC__)
-  model::load_matrices(r, 4, row, Transposed, where);
+  simt::load_matrices(r, 4, row, Transposed, where);
 #else
   const auto address = static_cast<unsigned>(__cvta_generic_to_shared(row));
   if constexpr (Transposed)
@@ -198,7 +96,7 @@ __device__ void load_matrices_4(std::uint32_t (&r)[4], const void* row ANAPHASE_
 template <bool Transposed = false>
 __device__ void load_matrices_2(std::uint32_t (&r)[2], const void* row ANAPHASE_WHERE) {
 #if !defined(__CUDACC__)
-  model::load_matrices(r, 2, row, Transposed, where);
+  simt::load_matrices(r, 2, row, Transposed, where);
 #else
   const auto address = static_cast<unsigned>(__cvta_generic_to_shared(row));
   if constexpr (Transposed)
@@ -215,4 +113,3 @@ __device__ void load_matrices_2(std::uint32_t (&r)[2], const void* row ANAPHASE_
 }
 
 }  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
-#undef ANAPHASE_WHERE

@@ -10,21 +10,22 @@
 namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
 
 template <class T, int N>
-struct alignas(16) SharedArray {
-  T elements[N];
-#if !defined(__CUDACC__)
-  std::uint64_t serial;  // of the block that it was announced to
-#endif
+struct SharedArray {
+#if defined(__CUDACC__)
+  alignas(16) T elements[N];
 
   __device__ T* data() {
-#if !defined(__CUDACC__)
-    if (serial != simt::block_serial) {
-      serial = simt::block_serial;
-      simt::add_static_shared(elements, sizeof elements);
-    }
-#endif
     return elements;
   }
+#else
+  simt::SharedArrayState state;
+
+  T* data() {
+    const bool is_known = !simt::is_checked && state.serial == simt::block_serial;
+    return static_cast<T*>(is_known ? state.data
+                                    : simt::static_shared_memory(state, N * sizeof(T)));
+  }
+#endif
   __device__ T& operator[](int i) {
     return data()[i];
   }

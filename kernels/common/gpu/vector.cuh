@@ -38,11 +38,17 @@ void with_lanes(std::int64_t count, F&& f) {
 
 template <int N, class T>
 __device__ Vector<T, N> load(const T* from) {
+#if !defined(__CUDACC__)
+  simt::require_aligned(from, sizeof(Vector<T, N>));
+#endif
   return *reinterpret_cast<const Vector<T, N>*>(from);
 }
 
 template <class T, int N>
 __device__ void store(T* to, const Vector<T, N>& value) {
+#if !defined(__CUDACC__)
+  simt::require_aligned(to, sizeof value);
+#endif
   *reinterpret_cast<Vector<T, N>*>(to) = value;
 }
 
