@@ -11,6 +11,7 @@
 //   philox(key, counter = {i / 4 (64 bits), draw (32 bits), 0}).
 
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 
@@ -22,13 +23,24 @@ struct PhiloxBlock {
   std::uint32_t lane[4];
 };
 
+/// a * b in 64 bits.
+ANAPHASE_HOST_DEVICE inline std::uint64_t wide_product(std::uint32_t a, std::uint32_t b) {
+#if defined(__CUDA_ARCH__)
+  std::uint64_t product;  // left to itself, nvcc multiplies 64 bits, half of which are 0
+  asm("mul.wide.u32 %0, %1, %2;" : "=l"(product) : "r"(a), "r"(b));
+  return product;
+#else
+  return std::uint64_t{a} * b;
+#endif
+}
+
 /// Ten rounds on a counter of 128 bits, its lowest word first.
 ANAPHASE_HOST_DEVICE inline PhiloxBlock philox4x32(std::uint64_t key, std::uint32_t c0,
                                                    std::uint32_t c1, std::uint32_t c2,
                                                    std::uint32_t c3) {
   std::uint32_t k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
-    const std::uint64_t p0 = 0xD2511F53ULL * c0, p1 = 0xCD9E8D57ULL * c2;
+    const std::uint64_t p0 = wide_product(0xD2511F53U, c0), p1 = wide_product(0xCD9E8D57U, c2);
     const std::uint32_t hi0 = static_cast<std::uint32_t>(p0 >> 32),
                         hi1 = static_cast<std::uint32_t>(p1 >> 32);
     c0 = hi1 ^ c1 ^ k0;
@@ -51,7 +63,8 @@ ANAPHASE_HOST_DEVICE inline PhiloxBlock philox(std::uint64_t key, std::uint64_t 
 /// 32 random bits -> (0, 1): (upper 23 bits + 1/2) / 2^23, exact in float and never 0 nor 1, so
 /// that logarithms are finite.
 ANAPHASE_HOST_DEVICE inline float uniform_from_bits(std::uint32_t bits) {
-  return (static_cast<float>(bits >> 9) + 0.5F) * 0x1p-23F;
+  // as the fraction of a number in [1, 2), without a conversion from an integer
+  return std::bit_cast<float>(0x3f800000U | bits >> 9) - (1 - 0x1p-24F);
 }
 
 /// 32 random bits -> an integer in [low, high), by multiplication (bias below (high - low) / 2^32).

@@ -39,4 +39,10 @@ void run(Reference, const RandomInteger& op);
 void run(Cpu, const RandomNormal& op);
 void run(Cpu, const RandomInteger& op);
 
+void run(Cuda, const RandomNormal& op);
+void run(Cuda, const RandomInteger& op);
+
+void run(Simt, const RandomNormal& op);
+void run(Simt, const RandomInteger& op);
+
 }  // namespace anaphase::kernels

@@ -16,27 +16,32 @@ using namespace kernels;
 
 namespace {
 
-std::vector<float> normals(const std::vector<std::uint64_t>& keys, std::int64_t per_sample,
-                           std::uint32_t draw) {
-  std::vector<float> y(keys.size() * static_cast<std::size_t>(per_sample));
-  run(Cpu{}, RandomNormal{.n = static_cast<int>(keys.size()),
-                          .per_sample = per_sample,
-                          .keys = keys.data(),
-                          .draw = draw,
-                          .y = y.data()});
-  return y;
+const Target cpu{{DeviceKind::cpu}, DType::f32};
+
+std::vector<double> normals(const Target& target, const std::vector<std::uint64_t>& keys,
+                            std::int64_t per_sample, std::uint32_t draw) {
+  Arena m(target.stream, target.type, target.type);
+  const int n = static_cast<int>(keys.size());
+  launch(m.stream(), RandomNormal{.n = n,
+                                  .per_sample = per_sample,
+                                  .type = m.type(),
+                                  .keys = m.keys("keys", keys),
+                                  .draw = draw,
+                                  .y = m.output("y", n * per_sample)});
+  return m.values("y");
 }
 
-double mean_power(const std::vector<float>& x, int power) {
+double mean_power(const std::vector<double>& x, int power) {
   double sum = 0;
-  for (const float v : x) sum += std::pow(static_cast<double>(v), power);
+  for (const double v : x) sum += std::pow(v, power);
   return sum / static_cast<double>(x.size());
 }
 
 }  // namespace
 
 TEST_CASE("normal numbers follow the documented formula") {
-  for (const std::int64_t per_sample : {1, 2, 3, 4, 5, 63, 65, 127, 1023, 1025, 4099, 20000})
+  for (const std::int64_t per_sample :
+       {1, 2, 3, 4, 5, 8, 63, 65, 127, 1023, 1024, 1025, 4099, 20000})
     for_each_target([&](const Target& target) {
       const auto build = [&](Arena& m) {
         return RandomNormal{.n = 3,
@@ -78,7 +83,7 @@ TEST_CASE("logarithm and circle of the normal numbers hold their errors at the e
 
 TEST_CASE("normal numbers have the moments and the distribution of N(0, 1)") {
   const std::size_t count = 1 << 20;
-  const std::vector<float> z = normals({7, 8, 9, 10}, count / 4, 3);
+  const std::vector<double> z = normals(cpu, {7, 8, 9, 10}, count / 4, 3);
   const double root = std::sqrt(static_cast<double>(count));
   // five standard errors of each: 1, sqrt(2), sqrt(15), sqrt(96) over sqrt(count)
   CHECK(std::abs(mean_power(z, 1)) <= 5 / root);
@@ -86,7 +91,7 @@ TEST_CASE("normal numbers have the moments and the distribution of N(0, 1)") {
   CHECK(std::abs(mean_power(z, 3)) <= 5 * std::sqrt(15.0) / root);
   CHECK(std::abs(mean_power(z, 4) - 3) <= 5 * std::sqrt(96.0) / root);
   // Kolmogorov and Smirnov: sqrt(count) * distance exceeds 2 with probability below 7e-4
-  std::vector<float> sorted = z;
+  std::vector<double> sorted = z;
   std::sort(sorted.begin(), sorted.end());
   double distance = 0;
   for (std::size_t i = 0; i < count; ++i) {
@@ -100,23 +105,41 @@ TEST_CASE("normal numbers have the moments and the distribution of N(0, 1)") {
   for (const std::size_t lag : {std::size_t{1}, std::size_t{2}, std::size_t{4}, count / 4}) {
     CAPTURE(lag);
     double sum = 0;
-    for (std::size_t i = 0; i + lag < count; ++i) sum += static_cast<double>(z[i]) * z[i + lag];
+    for (std::size_t i = 0; i + lag < count; ++i) sum += z[i] * z[i + lag];
     CHECK(std::abs(sum) <= 5 * root);
   }
 }
 
 TEST_CASE("a sample's numbers depend on its key, the draw and the position alone") {
-  for (const std::int64_t per_sample : {5, 1027}) {
-    const std::vector<float> batch = normals({11, 22, 33}, per_sample, 6);
-    for (int s = 0; s < 3; ++s) {
-      const std::vector<float> alone = normals({11ULL * (s + 1)}, per_sample, 6);
-      CHECK(std::equal(alone.begin(), alone.end(), batch.begin() + s * per_sample));
+  for_each_target([](const Target& target) {
+    for (const std::int64_t per_sample : {5, 1027, 1032}) {
+      const std::vector<double> batch = normals(target, {11, 22, 33}, per_sample, 6);
+      for (int s = 0; s < 3; ++s) {
+        const std::vector<double> alone = normals(target, {11ULL * (s + 1)}, per_sample, 6);
+        CHECK(std::equal(alone.begin(), alone.end(), batch.begin() + s * per_sample));
+      }
+      const std::vector<double> longer = normals(target, {11}, per_sample + 3000, 6);
+      CHECK(std::equal(batch.begin(), batch.begin() + per_sample, longer.begin()));
+      CHECK(normals(target, {11}, per_sample, 7) != normals(target, {11}, per_sample, 6));
+      CHECK(normals(target, {12}, per_sample, 6) != normals(target, {11}, per_sample, 6));
     }
-    const std::vector<float> longer = normals({11}, per_sample + 3000, 6);
-    CHECK(std::equal(batch.begin(), batch.begin() + per_sample, longer.begin()));
-    CHECK(normals({11}, per_sample, 7) != normals({11}, per_sample, 6));
-    CHECK(normals({12}, per_sample, 6) != normals({11}, per_sample, 6));
-  }
+  });
+}
+
+TEST_CASE("samples beyond the rows of a GPU's grid have their numbers too") {
+  std::vector<std::uint64_t> keys(1025);
+  for (std::size_t i = 0; i < keys.size(); ++i) keys[i] = mix_key(3, i);
+  for_each_target([&](const Target& target) {
+    compare(target,
+            [&](Arena& m) {
+              return RandomNormal{.n = static_cast<int>(keys.size()),
+                                  .per_sample = 5,
+                                  .type = m.type(),
+                                  .keys = m.keys("keys", keys),
+                                  .y = m.output("y", 5 * static_cast<std::int64_t>(keys.size()))};
+            },
+            {.absolute = 2e-6});
+  });
 }
 
 TEST_CASE("random integers cover [low, high) evenly") {
