@@ -24,5 +24,7 @@ struct Dropout {
 
 void run(Reference, const Dropout& op);
 void run(Cpu, const Dropout& op);
+void run(Cuda, const Dropout& op);
+void run(Simt, const Dropout& op);
 
 }  // namespace anaphase::kernels
