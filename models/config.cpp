@@ -77,6 +77,7 @@ void visit_fields(C& c, Visit&& visit) {
   visit("training", "validations", c.training.validations, Allowed{0, many});
   visit("inference", "with", c.inference.with, Allowed{.words = {"students", "teacher"}});
   visit("inference", "steps", c.inference.steps, Allowed{1, 100000});
+  visit("inference", "sampler", c.inference.sampler, Allowed{.words = {"ddim", "ddpm", "dpm"}});
   visit("inference", "draws", c.inference.draws, Allowed{1, 1000});
   visit("inference", "timestep", c.inference.timestep, Allowed{-1, 99999});
   visit("inference", "seed", c.inference.seed, Allowed{0, 9e18});

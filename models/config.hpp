@@ -12,7 +12,8 @@ namespace anaphase::models {
 /// How masks are made with trained networks.
 struct InferenceOptions {
   std::string with = "students";  // students | teacher
-  int steps = 1;                  // network calls for one mask; more than 1: DDIM
+  int steps = 1;                  // network calls for one mask
+  std::string sampler = "ddim";   // of more than one step: ddim | ddpm | dpm
   int draws = 1;                  // masks averaged, each from noise of its own
   int timestep = -1;              // of one-step generation; -1: T - 1
   std::uint64_t seed = 0;

@@ -40,8 +40,17 @@ std::vector<float> front(std::vector<float> values, std::int64_t count, std::int
   return values;
 }
 
-void set_timestep(const Tensor& timesteps, int t) {
-  upload(timesteps, std::vector<std::int32_t>(timesteps.count(), t));
+void copy(Tape& tape, const Tensor& from, const Tensor& to) {
+  tape.launch("copy", {from}, {to}, [from, to] {
+    return kernels::Cast{to.count(), to.type(), to.type(), from.data(), to.data()};
+  });
+}
+
+/// step = -1: before the first step of a reverse process.
+void rewind(Tape& tape, const ReverseProcess& process) {
+  tape.launch("fill", {}, {process.step}, [step = process.step] {
+    return kernels::Fill{step.count(), step.type(), -1.0, step.data()};
+  });
 }
 
 }  // namespace
@@ -61,83 +70,87 @@ Predictor::Predictor(Model& model, const InferenceOptions& options, int batch, i
   const Device& device = model.device();
   image_ = make_image(model, batch, height, width);
   keys_ = make_tensor(device, {batch}, DType::u64);
-  if (options_.steps > 1) {
-    state_ =
-        make_tensor(device, {batch, height, width, model.facts().classes}, model.activation_type());
-    timesteps_ = make_tensor(device, {batch}, DType::i32);
-    coefficients_ =
-        make_tensor(device, {kernels::ReverseStepCoefficients::count}, device.float_type());
-    step_ = make_tensor(device, {1}, DType::i32);
-  }
+  if (options_.steps > 1) make_process();
   if (teacher) {
-    samplers_.push_back(make_sampler(model.pseudo_mask()));
+    generators_.push_back(make_generator(model.pseudo_mask()));
   } else {
-    for (auto& student : model.students()) samplers_.push_back(make_sampler(*student));
+    for (auto& student : model.students()) generators_.push_back(make_generator(*student));
   }
 }
 
-Predictor::Sampler Predictor::make_sampler(const Network& network) {
+/// The reverse process's tables and state, for the options' sampler and number of steps.
+void Predictor::make_process() {
+  const Device& device = model_.device();
+  const Sampler sampler = sampler_named(options_.sampler);
+  const std::vector<int> timesteps =
+      spaced_timesteps(model_.config().diffusion.steps, options_.steps);
+  std::vector<float> coefficients;
+  for (const StepCoefficients& step :
+       reverse_coefficients(sampler, model_.levels(), timesteps, Prediction::clean))
+    coefficients.insert(coefficients.end(), step.begin(), step.end());
+  process_ = {make_tensor(device, {options_.steps, kernels::ReverseStepCoefficients::count},
+                          device.float_type()),
+              make_tensor(device, {options_.steps}, DType::i32),
+              make_tensor(device, {1}, DType::i32), make_tensor(device, {batch_}, DType::i32)};
+  upload(process_.coefficients, coefficients);
+  upload(process_.timesteps, std::vector<std::int32_t>(timesteps.begin(), timesteps.end()));
+  const Shape shape{batch_, height_, width_, model_.facts().classes};
+  state_ = make_tensor(device, shape, model_.activation_type());
+  if (sampler == Sampler::dpm) x0_before_ = make_tensor(device, shape, model_.activation_type());
+}
+
+Predictor::Generator Predictor::make_generator(const Network& network) {
   Randomness random{keys_};
-  Sampler sampler;
+  Generator generator;
   if (options_.steps == 1) {
     Trace trace(model_.device());
     Tape tape(trace, Tape::Mode::infer);
     const int last = model_.config().diffusion.steps - 1;
     const int t = options_.timestep < 0 ? last : options_.timestep;
-    sampler.probabilities =
+    generator.probabilities =
         softmax(tape, generate_mask(tape, model_, network, image_, random, false, t));
-    sampler.step = trace.finish({sampler.probabilities});
-    return sampler;
+    generator.step = trace.finish({generator.probabilities});
+    return generator;
   }
-  const auto copy_to_state = [&](Tape& tape, const Tensor& from) {
-    tape.launch("copy", {from}, {state_}, [from, to = state_] {
-      return kernels::Cast{to.count(), to.type(), to.type(), from.data(), to.data()};
-    });
-  };
   Trace start(model_.device());
   Tape start_tape(start, Tape::Mode::infer);
-  copy_to_state(start_tape, forward_noise(start_tape, model_.empty_mask(batch_, height_, width_),
-                                          timesteps_, model_.alpha_bar(), keys_, random.draw())
-                                .x_t);
-  sampler.start = start.finish({});
+  rewind(start_tape, process_);
+  next_step(start_tape, process_);  // for its timestep
+  copy(start_tape,
+       forward_noise(start_tape, model_.empty_mask(batch_, height_, width_), process_.t,
+                     model_.alpha_bar(), keys_, random.draw())
+           .x_t,
+       state_);
+  rewind(start_tape, process_);
+  generator.start = start.finish({});
 
   Trace trace(model_.device());
   Tape tape(trace, Tape::Mode::infer);
+  next_step(tape, process_);
   const Tensor logits =
-      network.forward(tape, concat(tape, state_, image_), timesteps_, random, false);
-  const Reversed reversed = reverse_step(tape, state_, mask_signal(tape, logits), coefficients_,
-                                         step_, keys_, first_step_draw, -1, 1);
-  copy_to_state(tape, reversed.x_prev);
-  sampler.probabilities = softmax(tape, logits);
-  sampler.step = trace.finish({sampler.probabilities});
-  return sampler;
+      network.forward(tape, concat(tape, state_, image_), process_.t, random, false);
+  const Reversed reversed = reverse_step(tape, state_, mask_signal(tape, logits), x0_before_,
+                                         process_, keys_, first_step_draw, -1, 1);
+  copy(tape, reversed.x_prev, state_);
+  if (x0_before_) copy(tape, reversed.x0, x0_before_);
+  generator.probabilities = softmax(tape, logits);
+  generator.step = trace.finish({generator.probabilities});
+  return generator;
 }
 
-void Predictor::run(Sampler& sampler) {
-  const int count = options_.steps;
-  if (count == 1) return sampler.step.replay();
-  const std::vector<int> timesteps = spaced_timesteps(model_.config().diffusion.steps, count);
-  set_timestep(timesteps_, timesteps.front());
-  sampler.start.replay();
-  for (int i = 0; i < count; ++i) {
-    const double previous = i + 1 < count ? model_.levels()[timesteps[i + 1]] : 1;
-    const StepCoefficients c =
-        step_coefficients(model_.levels()[timesteps[i]], previous, Prediction::clean, 0);
-    set_timestep(timesteps_, timesteps[i]);
-    upload(coefficients_, std::vector<float>(c.begin(), c.end()));
-    upload(step_, std::vector<std::int32_t>{i});
-    sampler.step.replay();
-  }
+void Predictor::run(Generator& generator) {
+  if (options_.steps > 1) generator.start.replay();
+  for (int i = 0; i < options_.steps; ++i) generator.step.replay();
 }
 
 std::vector<std::vector<float>> Predictor::by_network(const std::vector<float>& images) {
   const std::int64_t count = upload_images(image_, images);
-  std::vector<std::vector<float>> means(samplers_.size());
+  std::vector<std::vector<float>> means(generators_.size());
   for (int draw = 0; draw < options_.draws; ++draw) {
     upload(keys_, std::vector<std::uint64_t>(batch_, kernels::mix_key(options_.seed, draw)));
-    for (std::size_t k = 0; k < samplers_.size(); ++k) {
-      run(samplers_[k]);
-      const std::vector<float> one = download(samplers_[k].probabilities);
+    for (std::size_t k = 0; k < generators_.size(); ++k) {
+      run(generators_[k]);
+      const std::vector<float> one = download(generators_[k].probabilities);
       means[k].resize(one.size());
       for (std::size_t i = 0; i < one.size(); ++i)
         means[k][i] += one[i] / static_cast<float>(options_.draws);

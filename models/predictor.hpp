@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/ops/ops.hpp"
 #include "engine/program.hpp"
 #include "models/model.hpp"
 
@@ -24,19 +25,21 @@ class Predictor {
   std::vector<std::vector<float>> by_network(const std::vector<float>& images);
 
  private:
-  struct Sampler {  // one network, one draw
+  struct Generator {  // one network, one draw
     engine::Program start, step;
     Tensor probabilities;
   };
-  Sampler make_sampler(const Network& network);
-  void run(Sampler& sampler);
+  Generator make_generator(const Network& network);
+  void make_process();
+  void run(Generator& generator);
 
   Model& model_;
   InferenceOptions options_;
   int batch_, height_, width_;
   Tensor image_, keys_;
-  Tensor state_, timesteps_, coefficients_, step_;  // of a reverse process of several steps
-  std::vector<Sampler> samplers_;
+  engine::ReverseProcess process_;  // of several steps
+  Tensor state_, x0_before_;        // likewise; x0_before_ where the sampler looks back
+  std::vector<Generator> generators_;
 };
 
 /// The pseudo-labels of stage 3 for batches of images: the teacher's mask and that of each round,

@@ -79,25 +79,38 @@ Tensor predict_clean(Tape& tape, const Tensor& x_t, const Tensor& noise, const T
   return x0;
 }
 
+void next_step(Tape& tape, const ReverseProcess& process) {
+  tape.launch("next_step", {process.timesteps, process.step}, {process.step, process.t}, [=] {
+    return kernels::NextStep{.n = static_cast<int>(process.t.count()),
+                             .timesteps = process.timesteps.as<std::int32_t>(),
+                             .step = process.step.as<std::int32_t>(),
+                             .t = process.t.as<std::int32_t>()};
+  });
+}
+
 Reversed reverse_step(Tape& tape, const Tensor& x_t, const Tensor& prediction,
-                      const Tensor& coefficients, const Tensor& step, const Tensor& keys,
+                      const Tensor& x0_before, const ReverseProcess& process, const Tensor& keys,
                       std::uint32_t draw, float low, float high) {
   check_tensor(prediction, x_t.shape(), x_t.type(), "reverse_step", "prediction");
-  check_shape(coefficients, {kernels::ReverseStepCoefficients::count}, "reverse_step",
+  if (x0_before) check_tensor(x0_before, x_t.shape(), x_t.type(), "reverse_step", "x0_before");
+  check_shape(process.coefficients,
+              {process.timesteps.count(), kernels::ReverseStepCoefficients::count}, "reverse_step",
               "coefficients");
   check_shape(keys, {x_t.dim(0)}, "reverse_step", "keys");
   const Reversed result{tape.allocate_like(x_t), tape.allocate_like(x_t)};
-  tape.launch("reverse_step", {x_t, prediction, coefficients, step, keys},
+  tape.launch("reverse_step",
+              {x_t, prediction, x0_before, process.coefficients, process.step, keys},
               {result.x_prev, result.x0}, [=] {
                 return kernels::ReverseStep{.n = static_cast<int>(x_t.dim(0)),
                                             .per_sample = per_sample(x_t),
                                             .type = x_t.type(),
                                             .low = low,
                                             .high = high,
-                                            .coefficients = coefficients.data(),
-                                            .step = step.as<std::int32_t>(),
+                                            .coefficients = process.coefficients.data(),
+                                            .step = process.step.as<std::int32_t>(),
                                             .x_t = x_t.data(),
                                             .prediction = prediction.data(),
+                                            .x0_before = x0_before.data(),
                                             .keys = keys.as<std::uint64_t>(),
                                             .draw = draw,
                                             .x_prev = result.x_prev.data(),

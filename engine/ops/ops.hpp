@@ -127,12 +127,22 @@ Noised forward_noise(Tape& tape, const Tensor& x, const Tensor& t, const Tensor&
 /// The clean signal that `noise` says is in x_t, clamped. No gradient.
 Tensor predict_clean(Tape& tape, const Tensor& x_t, const Tensor& noise, const Tensor& t,
                      const Tensor& alpha_bar, float low, float high);
-/// One reverse step (kernels/diffusion/diffusion.hpp). No gradient.
+/// A reverse process of several steps (kernels/diffusion/diffusion.hpp): tables made beforehand,
+/// and where it stands. All int32 but the coefficients, which are of the device's float type.
+struct ReverseProcess {
+  Tensor coefficients;  // [steps, kernels::ReverseStepCoefficients::count]
+  Tensor timesteps;     // [steps]
+  Tensor step;          // [1]; -1 before the first step
+  Tensor t;             // [N]: the timestep of the step
+};
+/// Goes on to the next step: changes process.step and process.t.
+void next_step(Tape& tape, const ReverseProcess& process);
+/// The step that the process stands at; x0_before may be empty. No gradient.
 struct Reversed {
   Tensor x_prev, x0;
 };
 Reversed reverse_step(Tape& tape, const Tensor& x_t, const Tensor& prediction,
-                      const Tensor& coefficients, const Tensor& step, const Tensor& keys,
+                      const Tensor& x0_before, const ReverseProcess& process, const Tensor& keys,
                       std::uint32_t draw, float low, float high);
 /// Sinusoidal embedding [N, channels].
 Tensor timestep_embedding(Tape& tape, const Tensor& t, int channels, DType type);

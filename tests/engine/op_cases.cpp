@@ -323,13 +323,21 @@ std::vector<OpCase> make_constant_cases() {
     return predict_clean(tape, in[0], in[1], integers(tape, {2, 7}), alpha_bar(tape), -1, 1);
   });
   const auto reverse = [](Tape& tape, Inputs in) {
-    return reverse_step(tape, in[0], in[1], floats(tape, {5}, {1.2F, -0.6F, 0.7F, 0.25F, 0.3F}),
-                        integers(tape, {4}), keys(tape, 2), 10, -1, 1);
+    const Tensor coefficients =
+        floats(tape, {2, 6}, {0, 0, 0, 0, 0, 0, 1.2F, -0.6F, 0.7F, -0.4F, 0.25F, 0.3F});
+    const ReverseProcess process{coefficients, integers(tape, {8, 4}), integers(tape, {1}), {}};
+    return reverse_step(tape, in[0], in[1], in[2], process, keys(tape, 2), 10, -1, 1);
   };
-  add("reverse_step", "previous state", {{{2, 3, 5}}, {{2, 3, 5}}},
+  add("reverse_step", "previous state", {{{2, 3, 5}}, {{2, 3, 5}}, {{2, 3, 5}}},
       [=](Tape& tape, Inputs in) { return reverse(tape, in).x_prev; });
-  add("reverse_step", "clean estimate", {{{2, 3, 5}}, {{2, 3, 5}}},
+  add("reverse_step", "clean estimate", {{{2, 3, 5}}, {{2, 3, 5}}, {{2, 3, 5}}},
       [=](Tape& tape, Inputs in) { return reverse(tape, in).x0; });
+  add("next_step", "timesteps of three samples", {}, [](Tape& tape, Inputs) {
+    const ReverseProcess process{
+        {}, integers(tape, {8, 4}), integers(tape, {0}), integers(tape, {9, 9, 9})};
+    next_step(tape, process);
+    return process.t;
+  });
   add("timestep_embedding", "odd number of channels", {}, [](Tape& tape, Inputs) {
     return timestep_embedding(tape, integers(tape, {0, 1, 99}), 9, tape.device().float_type());
   });

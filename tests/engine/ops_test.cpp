@@ -216,17 +216,22 @@ TEST_CASE("diffusion") {
   CHECK(near(predict_clean(b.tape, noised.x_t, noised.noise, t, alpha_bar, -0.25F, 0.75F),
              {0.75F, -0.25F, 0.5F, 0}));
 
-  // x0 = clamp(2 x_t - prediction), previous = 10 x0 + 100 x_t, without noise
-  const Tensor coefficients = b.floats({5}, {2, -1, 10, 100, 0});
-  const Reversed quiet = reverse_step(b.tape, x, b.floats({2, 2}, {1, 1, 0, -0.25F}), coefficients,
-                                      b.integers({1}, {0}), b.keys(2), 0, -2, 0.75F);
+  // x0 = clamp(2 x_t - prediction), previous = 10 x0 + 1000 before + 100 x_t, without noise; in the
+  // second row noise alone, of draw 7 + 1
+  const ReverseProcess process{b.floats({2, 6}, {2, -1, 10, 1000, 100, 0, 0, 0, 0, 0, 0, 3}),
+                               b.integers({2}, {5, 2}), b.integers({1}, {-1}),
+                               b.integers({2}, {0, 0})};
+  next_step(b.tape, process);
+  CHECK(near(process.t, {5, 5}));
+  const Reversed quiet =
+      reverse_step(b.tape, x, b.floats({2, 2}, {1, 1, 0, -0.25F}), b.floats({2, 2}, {1, 0, 0, -1}),
+                   process, b.keys(2), 0, -2, 0.75F);
   CHECK(near(quiet.x0, {0.75F, -2, 0.75F, 0.25F}));
-  CHECK(near(quiet.x_prev, {107.5F, -120, 57.5F, 2.5F}));
-  // Noise of draw 7 + 4
-  const Tensor noisy = b.floats({5}, {0, 0, 0, 0, 3});
-  const Reversed drawn =
-      reverse_step(b.tape, x, x, noisy, b.integers({1}, {4}), b.keys(2), 7, -1, 1);
-  const std::vector<double> noise = read(random_normal(b.tape, b.keys(2), 11, {2, 2}, DType::f64));
+  CHECK(near(quiet.x_prev, {1107.5F, -120, 57.5F, -997.5F}));
+  next_step(b.tape, process);
+  CHECK(near(process.t, {2, 2}));
+  const Reversed drawn = reverse_step(b.tape, x, x, {}, process, b.keys(2), 7, -1, 1);
+  const std::vector<double> noise = read(random_normal(b.tape, b.keys(2), 8, {2, 2}, DType::f64));
   for (std::size_t i = 0; i < 4; ++i) CHECK(read(drawn.x_prev)[i] == doctest::Approx(3 * noise[i]));
 
   const std::vector<double> times = read(random_timesteps(b.tape, b.keys(500), 1, 3, 7));

@@ -311,8 +311,11 @@ TEST_CASE("tensors that do not fit are refused with both shapes") {
           {"[3]", "[2]"});
   refused([&] { predict_clean(tape, x, zeros({2}), t, channels(9), -1, 1); }, "predict_clean",
           {"[2]", "[2, 5, 6, 3]"});
-  refused([&] { reverse_step(tape, x, x, channels(4), t, keys, 0, -1, 1); }, "reverse_step",
-          {"[4]", "[5]"});
+  const ReverseProcess process{zeros({3, 5}), t, t, t};
+  refused([&] { reverse_step(tape, x, x, {}, process, keys, 0, -1, 1); }, "reverse_step",
+          {"[3, 5]", "[3, 6]"});
+  refused([&] { reverse_step(tape, x, x, zeros({2}), process, keys, 0, -1, 1); }, "reverse_step",
+          {"[2]", "[2, 5, 6, 3]"});
   refused(
       [&] {
         random_normal(tape, keys, 0, {2, 3}, DType::f32);

@@ -33,7 +33,9 @@ TEST_CASE("an image's mask does not depend on its batch") {
   const std::vector<std::vector<float>> images{image(0, 16, 3), image(1, 16, 3), image(2, 16, 3)};
   for (const InferenceOptions& options :
        {InferenceOptions{}, InferenceOptions{.with = "teacher", .steps = 4},
-        InferenceOptions{.with = "students", .steps = 3, .draws = 2, .seed = 5}}) {
+        InferenceOptions{.with = "students", .steps = 3, .draws = 2, .seed = 5},
+        InferenceOptions{.with = "teacher", .steps = 3, .sampler = "ddpm"},
+        InferenceOptions{.with = "teacher", .steps = 5, .sampler = "dpm"}}) {
     CAPTURE(options.steps);
     Predictor one(model, options, 1, 16, 16), three(model, options, 3, 16, 16);
     const std::vector<float> together = three.probabilities(batch_of(images));
@@ -62,6 +64,10 @@ TEST_CASE("probabilities sum to one and follow the options") {
   CHECK(predict({}) == base);
   CHECK(predict({.with = "teacher"}) != base);
   CHECK(predict({.steps = 5}) != base);
+  const std::vector<float> ddim = predict({.steps = 4});
+  CHECK(predict({.steps = 4, .sampler = "ddpm"}) != ddim);
+  CHECK(predict({.steps = 4, .sampler = "dpm"}) != ddim);
+  CHECK(predict({.steps = 2, .sampler = "dpm"}) == predict({.steps = 2}));  // both steps are ddim's
   CHECK(predict({.draws = 2}) != base);
   CHECK(predict({.timestep = 10}) != base);
   CHECK(predict({.seed = 1}) != base);
