@@ -27,6 +27,17 @@
 
 namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
 
+/// Two floats rounded to bf16, as a register of a fragment holds them.
+__device__ inline std::uint32_t bf16_pair(float low, float high) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  std::uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+#else
+  return bf16(low).bits | static_cast<std::uint32_t>(bf16(high).bits) << 16;
+#endif
+}
+
 __device__ inline void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4],
                                 const std::uint32_t (&b)[2] ANAPHASE_WHERE) {
 #if !defined(__CUDACC__)
