@@ -139,4 +139,30 @@ std::size_t workspace_bytes(Cpu, const CrossEntropyForward& op);
 std::size_t workspace_bytes(Cpu, const MeanSquaredErrorForward& op);
 std::size_t workspace_bytes(Cpu, const ClassUseForward& op);
 
+void run(Cuda, const DiceForward& op);
+void run(Cuda, const DiceBackward& op);
+void run(Cuda, const CrossEntropyForward& op);
+void run(Cuda, const CrossEntropyBackward& op);
+void run(Cuda, const MeanSquaredErrorForward& op);
+void run(Cuda, const MeanSquaredErrorBackward& op);
+void run(Cuda, const ClassUseForward& op);
+void run(Cuda, const ClassUseBackward& op);
+std::size_t workspace_bytes(Cuda, const DiceForward& op);
+std::size_t workspace_bytes(Cuda, const CrossEntropyForward& op);
+std::size_t workspace_bytes(Cuda, const MeanSquaredErrorForward& op);
+std::size_t workspace_bytes(Cuda, const ClassUseForward& op);
+
+void run(Simt, const DiceForward& op);
+void run(Simt, const DiceBackward& op);
+void run(Simt, const CrossEntropyForward& op);
+void run(Simt, const CrossEntropyBackward& op);
+void run(Simt, const MeanSquaredErrorForward& op);
+void run(Simt, const MeanSquaredErrorBackward& op);
+void run(Simt, const ClassUseForward& op);
+void run(Simt, const ClassUseBackward& op);
+std::size_t workspace_bytes(Simt, const DiceForward& op);
+std::size_t workspace_bytes(Simt, const CrossEntropyForward& op);
+std::size_t workspace_bytes(Simt, const MeanSquaredErrorForward& op);
+std::size_t workspace_bytes(Simt, const ClassUseForward& op);
+
 }  // namespace anaphase::kernels
