@@ -30,6 +30,6 @@ endif()
 # anaphase_cuda_target(TARGET): how nvcc compiles a target's .cu files.
 function(anaphase_cuda_target target)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:
-    --expt-relaxed-constexpr --extended-lambda -Xptxas=-v
-    $<$<BOOL:${ANAPHASE_WERROR}>:-Werror=all-warnings>>)
+    --expt-relaxed-constexpr --extended-lambda -Xptxas=-warn-spills
+    $<$<BOOL:${ANAPHASE_WERROR}>:-Werror=all-warnings -Xptxas=-Werror>>)
 endfunction()

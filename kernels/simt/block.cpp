@@ -87,7 +87,7 @@ void Block::prepare(const Launch& launch, std::size_t number) {
     for (AsyncQueue& queue : async_) queue = {};
   ended_ = at_barrier_ = 0;
   barrier_sum_ = 0;
-  fault_site_.reset();
+  fault_.reset();
   idle_.clear();
   for (const auto& fiber : fibers_) idle_.push_back(fiber.get());
   random_ = order_seed() == 0 ? 0 : kernels::mix_key(order_seed(), number) | 1;
@@ -110,7 +110,7 @@ std::optional<std::string> Block::run(const Launch& launch, std::uint64_t launch
   leave(caller_, next(), false);
   const ThreadRun* last = std::exchange(running_, nullptr);
   self = nullptr;
-  if (fault_site_) return sentence(*last, *fault_site_, fault_);
+  if (fault_) return sentence(*last, fault_->where, fault_->what);
   if (ended_ < threads_.size()) return stuck();
   return std::nullopt;
 }
@@ -129,7 +129,7 @@ unsigned Block::pick(unsigned mask) {
 
 /// The thread whose turn it is: one of the running thread's warp as long as one there is ready.
 ThreadRun* Block::next() {
-  if (fault_site_) return nullptr;
+  if (fault_) return nullptr;
   std::size_t warp = running_ ? running_->warp : 0;
   if (!running_ || warps_[warp].ready == 0) {
     unsigned ready = 0;
@@ -271,8 +271,7 @@ std::string Block::sentence(const ThreadRun& thread, const Site& where,
 
 /// The thread's fiber is left as it is, without unwinding: what it holds must not be on the heap.
 void Block::fail(std::string what, Site where) {
-  fault_ = std::move(what);
-  fault_site_ = where;
+  fault_ = FaultNote{std::move(what), where};
   leave(*running_->fiber, nullptr, true);
   std::abort();
 }

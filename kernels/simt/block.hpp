@@ -98,8 +98,11 @@ class Block {
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> idle_;
 
-  std::string fault_;
-  std::optional<Site> fault_site_;  // set by a fault
+  struct FaultNote {
+    std::string what;
+    Site where;
+  };
+  std::optional<FaultNote> fault_;
 
   std::unique_ptr<unsigned char[], decltype(&std::free)> shared_{nullptr, &std::free};
   std::size_t shared_used_ = 0, static_bytes_ = 0;

@@ -20,7 +20,7 @@ class KernelsThatRan {
   ~KernelsThatRan() {
     const char* path = std::getenv("ANAPHASE_SIMT_COVERAGE");
     if (!path) return;
-    std::ofstream file(path, std::ios::app);
+    std::ofstream file(path);
     for (const std::string& name : names_) file << name << '\n';
   }
 

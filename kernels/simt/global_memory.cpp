@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/simt/global_memory.hpp"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -86,6 +88,9 @@ const Allocation* find_allocation(const Byte* address) {
 }
 
 void* allocate_global(std::size_t bytes) {
+  const auto memory = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
+                      static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  if (bytes >= memory) return nullptr;  // Linux would promise it all the same
   const std::size_t total = (bytes + 2 * margin + 255) / 256 * 256;
   auto* base = static_cast<Byte*>(std::aligned_alloc(256, total));
   if (!base) return nullptr;
