@@ -31,16 +31,13 @@ dim3 position(std::size_t linear, const dim3& extent) {
 
 bool is_same_line(const Location& a, const Location& b) {
   return a.line() == b.line() && a.column() == b.column() &&
-         std::strcmp(a.file_name(), b.file_name()) == 0;
+         (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
 
 /// Shared memory of a block and the margins in it.
 constexpr std::size_t arena_bytes = 512 << 10;
 
-Block& this_block() {
-  thread_local Block block;
-  return block;
-}
+thread_local constinit Block* this_block = nullptr;
 
 }  // namespace
 
@@ -146,7 +143,7 @@ ThreadRun* Block::next() {
 void Block::enter(ThreadRun& thread) {
   running_ = &thread;
   self = &thread;
-  own_memory(thread.fiber->stack, thread.fiber->stack_bytes);
+  if (launch_->is_checked) own_memory(thread.fiber->stack, thread.fiber->stack_bytes);
 }
 
 Fiber* Block::idle_fiber() {
@@ -167,7 +164,7 @@ Fiber* Block::idle_fiber() {
 }
 
 /// Goes on with thread `to`, or with the caller of run where there is none.
-void Block::leave(Suspended& from, ThreadRun* to, bool has_ended) {
+[[gnu::always_inline]] inline void Block::leave(Suspended& from, ThreadRun* to, bool has_ended) {
   if (!to) return switch_fiber(from, caller_, has_ended);
   if (!to->fiber) {
     to->fiber = idle_fiber();
@@ -178,13 +175,13 @@ void Block::leave(Suspended& from, ThreadRun* to, bool has_ended) {
 }
 
 /// Returns when the running thread has become ready and its turn has come.
-void Block::wait() {
+[[gnu::always_inline]] inline void Block::wait() {
   leave(*running_->fiber, next(), false);
 }
 
 /// Runs threads one after the other, as long as the next one has not begun.
 void Block::main_of_fiber() {
-  Block& block = this_block();
+  Block& block = *this_block;
   Fiber& fiber = *block.running_->fiber;
   for (;;) {
     block.launch_->body(block.launch_->parameters.get());
@@ -206,7 +203,7 @@ void Block::end_thread() {
 
 // ---- Barriers and collectives -----------------------------------------------------------------
 
-int Block::barrier(int value, Location where) {
+[[gnu::always_inline]] inline int Block::barrier(int value, Location where) {
   ThreadRun& thread = *running_;
   if (at_barrier_ > 0 && !is_same_line(where, barrier_where_)) {
     std::string what = fmt::format(
@@ -231,8 +228,10 @@ int Block::barrier(int value, Location where) {
   return barrier_result_;
 }
 
-Slot* Block::collective(unsigned mask, const void* mine, std::size_t size, const char* name,
-                        Location where, void (*combine)(Slot*, unsigned)) {
+[[gnu::always_inline]] inline Slot* Block::collective(unsigned mask, const void* mine,
+                                                      std::size_t size, const char* name,
+                                                      Location where,
+                                                      void (*combine)(Slot*, unsigned)) {
   ThreadRun& thread = *running_;
   const unsigned bit = 1U << thread.lane;
   if (!(mask & bit)) fail(fmt::format("{} with a mask that lacks the calling lane", name), where);
@@ -348,15 +347,17 @@ AsyncQueue& Block::async_queue() {
 
 std::optional<std::string> run_block(const Launch& launch, std::uint64_t launch_number,
                                      std::size_t number) {
-  return this_block().run(launch, launch_number, number);
+  thread_local Block block;
+  this_block = &block;
+  return block.run(launch, launch_number, number);
 }
 
 void fail(std::string what, Site where) {
-  this_block().fail(std::move(what), where);
+  this_block->fail(std::move(what), where);
 }
 
 void fail(const char* what, Site where) {
-  this_block().fail(what, where);
+  this_block->fail(what, where);
 }
 
 void fail_misaligned(std::size_t bytes) {
@@ -365,30 +366,30 @@ void fail_misaligned(std::size_t bytes) {
 }
 
 int block_barrier(int value, Location where) {
-  return this_block().barrier(value, where);
+  return this_block->barrier(value, where);
 }
 
 Slot* collective(unsigned mask, const void* mine, std::size_t size, const char* name,
                  Location where, void (*combine)(Slot*, unsigned)) {
-  return this_block().collective(mask, mine, size, name, where, combine);
+  return this_block->collective(mask, mine, size, name, where, combine);
 }
 
 void warp_barrier(unsigned mask, Location where) {
-  this_block().collective(mask, nullptr, 0, "__syncwarp", where, [](Slot*, unsigned arrived) {
-    pass_warp_barrier(arrived, this_block().live_lanes());
+  this_block->collective(mask, nullptr, 0, "__syncwarp", where, [](Slot*, unsigned arrived) {
+    pass_warp_barrier(arrived, this_block->live_lanes());
   });
 }
 
 unsigned live_lanes() {
-  return this_block().live_lanes();
+  return this_block->live_lanes();
 }
 
 void* dynamic_shared_memory() {
-  return this_block().dynamic_shared();
+  return this_block->dynamic_shared();
 }
 
 void* static_shared_memory(SharedArrayState& array, std::size_t bytes) {
-  if (array.serial != block_serial) array = {this_block().add_static_shared(bytes), block_serial};
+  if (array.serial != block_serial) array = {this_block->add_static_shared(bytes), block_serial};
   return array.data;
 }
 
@@ -401,16 +402,16 @@ void async_copy(void* to, const void* from, std::size_t size, std::size_t bytes,
   if (bytes > 0) check_access(from, bytes, AccessKind::read, where);
   begin_async_write(to, size, where);
   std::memset(to, 0xFF, size);
-  this_block().async_queue().copies.push_back({to, from, size, bytes, where});
+  this_block->async_queue().copies.push_back({to, from, size, bytes, where});
 }
 
 void commit_async_copies() {
-  AsyncQueue& queue = this_block().async_queue();
+  AsyncQueue& queue = this_block->async_queue();
   queue.group_ends.push_back(queue.copies.size());
 }
 
 void wait_async_copies(int pending) {
-  AsyncQueue& queue = this_block().async_queue();
+  AsyncQueue& queue = this_block->async_queue();
   const auto groups = static_cast<std::ptrdiff_t>(queue.group_ends.size()) - pending;
   if (groups <= 0) return;
   const std::size_t done = queue.group_ends[groups - 1];

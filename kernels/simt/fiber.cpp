@@ -5,7 +5,6 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
 #endif
 
 namespace anaphase::simt {
@@ -20,19 +19,6 @@ constexpr std::size_t size = 256 << 10;  // there are red zones around every var
 #else
 constexpr std::size_t size = 64 << 10;
 #endif
-
-struct Switch {
-  Suspended *from, *to;
-};
-
-/// What every switch ends with, on the stack that goes on.
-void arrive(const transfer_t& transfer, [[maybe_unused]] void* fake_stack) {
-  Suspended& from = *static_cast<Switch*>(transfer.data)->from;
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(fake_stack, &from.stack, &from.stack_bytes);
-#endif
-  from.context = transfer.fctx;
-}
 
 void begin(transfer_t transfer) {
   const Fiber& self = *static_cast<Fiber*>(static_cast<Switch*>(transfer.data)->to);
@@ -66,15 +52,6 @@ void Fiber::start(void (*main_of_fiber)()) {
   __asan_unpoison_memory_region(bottom, size);
 #endif
   context = make_fcontext(bottom + size - offset_, size - offset_, begin);
-}
-
-void switch_fiber(Suspended& from, Suspended& to, [[maybe_unused]] bool from_has_ended) {
-  void* fake_stack = nullptr;
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(from_has_ended ? nullptr : &fake_stack, to.stack, to.stack_bytes);
-#endif
-  Switch data{&from, &to};
-  arrive(jump_fcontext(to.context, &data), fake_stack);
 }
 
 }  // namespace anaphase::simt

@@ -5,6 +5,9 @@
 
 #include <boost/context/detail/fcontext.hpp>
 #include <cstddef>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
 
 namespace anaphase::simt {
 
@@ -31,8 +34,32 @@ class Fiber : public Suspended {
   std::size_t offset_;  // of the first frame below the end of the stack
 };
 
+/// What a switch tells the stack that goes on.
+struct Switch {
+  Suspended *from, *to;
+};
+
+/// What every switch ends with, on the stack that goes on.
+inline void arrive(const boost::context::detail::transfer_t& transfer,
+                   [[maybe_unused]] void* fake_stack) {
+  Suspended& from = *static_cast<Switch*>(transfer.data)->from;
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(fake_stack, &from.stack, &from.stack_bytes);
+#endif
+  from.context = transfer.fctx;
+}
+
 /// Suspends `from`, which is running, and goes on with `to`. Returns when something switches back
-/// to `from`: never if it has ended.
-void switch_fiber(Suspended& from, Suspended& to, bool from_has_ended = false);
+/// to `from`: never if it has ended. (Inline, like its callers: a processor predicts no return of a
+/// function that was called before a switch.)
+inline void switch_fiber(Suspended& from, Suspended& to,
+                         [[maybe_unused]] bool from_has_ended = false) {
+  void* fake_stack = nullptr;
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(from_has_ended ? nullptr : &fake_stack, to.stack, to.stack_bytes);
+#endif
+  Switch data{&from, &to};
+  arrive(boost::context::detail::jump_fcontext(to.context, &data), fake_stack);
+}
 
 }  // namespace anaphase::simt
