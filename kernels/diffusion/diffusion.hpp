@@ -117,4 +117,18 @@ void run(Cpu, const ReverseStep& op);
 void run(Cpu, const NextStep& op);
 void run(Cpu, const TimestepEmbedding& op);
 
+void run(Cuda, const ForwardNoise& op);
+void run(Cuda, const ForwardNoiseBackward& op);
+void run(Cuda, const PredictClean& op);
+void run(Cuda, const ReverseStep& op);
+void run(Cuda, const NextStep& op);
+void run(Cuda, const TimestepEmbedding& op);
+
+void run(Simt, const ForwardNoise& op);
+void run(Simt, const ForwardNoiseBackward& op);
+void run(Simt, const PredictClean& op);
+void run(Simt, const ReverseStep& op);
+void run(Simt, const NextStep& op);
+void run(Simt, const TimestepEmbedding& op);
+
 }  // namespace anaphase::kernels

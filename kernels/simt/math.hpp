@@ -8,6 +8,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <numbers>
 
 // NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names.
 using std::max;
@@ -45,6 +46,11 @@ inline float __sinf(float x) {
 }
 inline float __cosf(float x) {
   return std::cos(x);
+}
+inline void sincospi(double x, double* sine, double* cosine) {
+  const double angle = std::numbers::pi * std::remainder(x, 2.0);
+  *sine = std::sin(angle);
+  *cosine = std::cos(angle);
 }
 inline float __saturatef(float x) {
   return x > 0 ? std::min(x, 1.0F) : 0.0F;
