@@ -3,75 +3,208 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
-#include <cstdlib>
+#include <charconv>
 #include <cstring>
+#include <map>
+#include <mutex>
 
+#include "engine/stream.hpp"
 #include "kernels/common/error.hpp"
+#include "kernels/common/memory.hpp"
 
 namespace anaphase::engine {
 namespace {
+
+using kernels::DeviceKind;
+
+constexpr int least_major = 7, least_minor = 5;  // compute capability
 
 std::atomic<std::int64_t> allocations{0};
 std::atomic<std::size_t> live_bytes{0};
 std::atomic<std::size_t> peak_bytes{0};
 
+/// What a GPU keeps from its first use until the program ends.
+struct Gpu {
+  kernels::Stream stream;
+  Staging staging;
+};
+
+Gpu& gpu(DeviceKind kind, int index) {
+  static std::mutex mutex;
+  static auto& gpus = *new std::map<std::pair<DeviceKind, int>, Gpu>;  // outlives all tensors
+  const std::lock_guard lock(mutex);
+  const auto found = gpus.find({kind, index});
+  if (found != gpus.end()) return found->second;
+  const kernels::Stream stream{kind, index, kernels::gpu_runtime(kind).make_stream(index)};
+  return gpus.try_emplace({kind, index}, stream, Staging(stream)).first->second;
+}
+
+std::string version_name(int version) {
+  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+}
+
+double mebibytes(std::size_t bytes) {
+  return static_cast<double>(bytes) / 0x1p20;
+}
+
+std::string describe(const kernels::GpuFacts& facts) {
+  return fmt::format("{}, compute capability {}.{}, {:.0f} GiB", facts.name, facts.major,
+                     facts.minor, static_cast<double>(facts.memory) / 0x1p30);
+}
+
+std::string cuda_obstacle_here(int index) {
+  const kernels::GpuRuntime& runtime = kernels::gpu_runtime(DeviceKind::cuda);
+  return cuda_obstacle(runtime.driver(), index, [&](int i) { return runtime.facts(i); });
+}
+
 }  // namespace
 
+std::string cuda_obstacle(const kernels::GpuDriver& driver, int index,
+                          const std::function<kernels::GpuFacts(int)>& facts) {
+  if (driver.version == 0)
+    return "no CUDA device: no NVIDIA driver is installed; install one, or use --device cpu";
+  if (driver.is_too_old)
+    return fmt::format(
+        "no CUDA device: the NVIDIA driver supports CUDA {} and this program needs {}: update the "
+        "driver, or use --device cpu",
+        version_name(driver.version), version_name(driver.needed));
+  if (driver.devices == 0)
+    return fmt::format("no CUDA device: {}; use --device cpu",
+                       driver.error.empty() ? "the NVIDIA driver finds none" : driver.error);
+  if (index >= driver.devices)
+    return fmt::format("no CUDA device {}: there {} cuda:0{}", index,
+                       driver.devices == 1 ? "is only" : "are",
+                       driver.devices == 1 ? "" : fmt::format(" to cuda:{}", driver.devices - 1));
+  const kernels::GpuFacts device = facts(index);
+  if (std::pair(device.major, device.minor) < std::pair(least_major, least_minor))
+    return fmt::format(
+        "CUDA device {} ({}) has compute capability {}.{}: {}.{} or newer is needed; use --device "
+        "cpu",
+        index, device.name, device.major, device.minor, least_major, least_minor);
+  return {};
+}
+
+std::string why_no_cuda() {
+  try {
+    return cuda_obstacle_here(0);
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+Device Device::cuda(int index) {
+  if (const std::string obstacle = cuda_obstacle_here(index); !obstacle.empty())
+    throw Error(obstacle);
+  Device device(DeviceKind::cuda);
+  device.stream_ = gpu(DeviceKind::cuda, index).stream;
+  return device;
+}
+
+Device Device::simt() {
+  Device device(DeviceKind::simt);
+  device.stream_ = gpu(DeviceKind::simt, 0).stream;
+  return device;
+}
+
 Device Device::parse(std::string_view name) {
-  if (name == "auto" || name == "cpu") return cpu();
-  if (name.starts_with("cuda"))
-    throw Error(
-        fmt::format("this build has no CUDA device for --device {}: use --device cpu", name));
-  throw Error(fmt::format("unknown device '{}': use auto or cpu", name));
+  if (name == "auto") return kernels::has_cuda && why_no_cuda().empty() ? cuda() : cpu();
+  if (name == "cpu") return cpu();
+  if (name == "cuda") return cuda();
+  if (name == "simt") return simt();
+  constexpr std::string_view prefix = "cuda:";
+  if (name.starts_with(prefix)) {
+    int index = -1;
+    const char* end = name.data() + name.size();
+    const auto [stop, error] = std::from_chars(name.data() + prefix.size(), end, index);
+    if (error == std::errc{} && stop == end && index >= 0) return cuda(index);
+  }
+  throw Error(fmt::format("unknown device '{}': use auto, cpu, cuda, cuda:N or simt", name));
 }
 
 std::string Device::name() const {
   switch (stream_.kind) {
-    case kernels::DeviceKind::reference:
+    case DeviceKind::reference:
       return "reference";
-    case kernels::DeviceKind::cpu:
+    case DeviceKind::cpu:
       return "cpu";
-    case kernels::DeviceKind::cuda:
+    case DeviceKind::cuda:
       return fmt::format("cuda:{}", stream_.index);
+    case DeviceKind::simt:
+      return "simt";
   }
   return "unknown";
 }
 
 kernels::DType Device::float_type() const {
-  return stream_.kind == kernels::DeviceKind::reference ? kernels::DType::f64 : kernels::DType::f32;
+  return stream_.kind == DeviceKind::reference ? kernels::DType::f64 : kernels::DType::f32;
 }
 
 void Device::require_support(kernels::DType type) const {
-  if (type == kernels::DType::bf16 && stream_.kind == kernels::DeviceKind::cpu &&
+  if (type == kernels::DType::bf16 && stream_.kind == DeviceKind::cpu &&
       !__builtin_cpu_supports("avx512bw"))
     throw Error("bf16 on the CPU needs a processor with AVX-512: use --precision f32");
 }
 
+std::vector<std::pair<std::string, std::string>> describe_devices() {
+  std::vector<std::pair<std::string, std::string>> devices{{"cpu", "all cores of the processor"}};
+  const std::string none = why_no_cuda();
+  const kernels::GpuRuntime* cuda = kernels::find_gpu_runtime(DeviceKind::cuda);
+  const int count = cuda ? cuda->driver().devices : 0;
+  for (int i = 0; i < count; ++i) {
+    const std::string obstacle = cuda_obstacle_here(i);
+    devices.emplace_back(fmt::format("cuda:{}", i),
+                         obstacle.empty() ? describe(cuda->facts(i)) : obstacle);
+  }
+  if (count == 0) devices.emplace_back("cuda", none);
+  if (const kernels::GpuRuntime* simt = kernels::find_gpu_runtime(DeviceKind::simt)) {
+    const kernels::GpuFacts facts = simt->facts(0);
+    devices.emplace_back("simt", fmt::format("the CUDA kernels on the processor, as on compute "
+                                             "capability {}.{}: for tests",
+                                             facts.major, facts.minor));
+  }
+  return devices;
+}
+
 std::shared_ptr<std::byte> allocate(const Device& device, std::size_t bytes) {
   const std::size_t rounded = std::max<std::size_t>((bytes + 63) / 64 * 64, 64);
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(64, rounded));
-  if (!memory)
-    throw Error(
-        fmt::format("out of memory on {}: {:.1f} MiB asked; use a smaller batch or image size",
-                    device.name(), static_cast<double>(bytes) / 0x1p20));
+  const kernels::Stream stream = device.stream();
+  auto* memory = static_cast<std::byte*>(kernels::allocate_memory(stream, rounded));
+  if (!memory) {
+    std::string asked = fmt::format("{:.1f} MiB asked", mebibytes(bytes));
+    if (device.is_gpu())
+      asked += fmt::format(", {:.1f} MiB free",
+                           mebibytes(kernels::gpu_runtime(stream.kind).free_bytes(stream)));
+    throw Error(fmt::format("out of memory on {}: {}; use a smaller batch or image size",
+                            device.name(), asked));
+  }
   ++allocations;
   const std::size_t live = live_bytes += rounded;
   for (std::size_t peak = peak_bytes;
        peak < live && !peak_bytes.compare_exchange_weak(peak, live);) {
   }
-  return {memory, [rounded](std::byte* p) {
+  return {memory, [rounded, stream](std::byte* p) {
             live_bytes -= rounded;
-            std::free(p);
+            kernels::free_memory(stream, p);
           }};
 }
 
-void copy_to_device(const Device&, void* to, const void* from, std::size_t bytes) {
-  if (bytes > 0) std::memcpy(to, from, bytes);
+void clear(const Device& device, void* data, std::size_t bytes) {
+  kernels::clear_memory(device.stream(), data, bytes);
 }
 
-void copy_to_host(const Device&, void* to, const void* from, std::size_t bytes) {
-  if (bytes > 0) std::memcpy(to, from, bytes);
+void copy_to_device(const Device& device, void* to, const void* from, std::size_t bytes) {
+  const kernels::Stream stream = device.stream();
+  if (device.is_gpu())
+    gpu(stream.kind, stream.index)
+        .staging.copy(static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes);
+  else
+    kernels::copy_to_device(stream, to, from, bytes);
+}
+
+void copy_to_host(const Device& device, void* to, const void* from, std::size_t bytes) {
+  kernels::copy_to_host(device.stream(), to, from, bytes);
 }
 
 MemoryUse memory_use() {

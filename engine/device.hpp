@@ -3,15 +3,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
-#include "kernels/common/launch.hpp"
+#include "kernels/common/gpu_runtime.hpp"
 
 namespace anaphase::engine {
 
-/// Where tensors live and calls run. A device is a small value; copying it copies a name.
+/// Where tensors live and calls run. A device is a small value; copying it copies a name. All work
+/// of a GPU goes through one stream, for one thread at a time.
 class Device {
  public:
   Device() = default;
@@ -20,28 +24,51 @@ class Device {
   static Device cpu() { return Device(kernels::DeviceKind::cpu); }
   /// The double-precision formulas: for gradient checks, not for speed.
   static Device reference() { return Device(kernels::DeviceKind::reference); }
-  /// `auto` or `cpu`. Throws Error for a device that this build or machine does not have.
+  /// An NVIDIA GPU, in f32 or bf16. Throws Error where this build or machine does not have it.
+  static Device cuda(int index = 0);
+  /// The CUDA kernels on the processor: for tests, not for speed. Throws Error where this build has
+  /// them not.
+  static Device simt();
+  /// `auto` (cuda where there is one, else cpu), `cpu`, `cuda`, `cuda:N` or `simt`. Throws Error
+  /// for a device that this build or machine does not have.
   static Device parse(std::string_view name);
 
   std::string name() const;
   kernels::Stream stream() const { return stream_; }
+  bool is_gpu() const { return kernels::is_gpu(stream_.kind); }
   /// The type that stands for "float" here: f64 on the reference device, f32 elsewhere.
   kernels::DType float_type() const;
   /// Throws Error when activations cannot be stored in `type` on this device.
   void require_support(kernels::DType type) const;
 
-  bool operator==(const Device& other) const { return stream_.kind == other.stream_.kind; }
+  bool operator==(const Device& other) const {
+    return stream_.kind == other.stream_.kind && stream_.index == other.stream_.index;
+  }
 
  private:
   explicit Device(kernels::DeviceKind kind) : stream_{kind} {}
   kernels::Stream stream_;
 };
 
+/// What `--device` can name, and what it stands for here or why it cannot be used.
+std::vector<std::pair<std::string, std::string>> describe_devices();
+
+/// Why no CUDA device can be used, as a sentence; empty where one can.
+std::string why_no_cuda();
+/// Why CUDA device `index` cannot be used, given the driver's answer; empty where it can.
+/// `facts(index)` is asked for where there is such a device.
+std::string cuda_obstacle(const kernels::GpuDriver& driver, int index,
+                          const std::function<kernels::GpuFacts(int)>& facts);
+
 /// A block of device memory, 64-byte aligned, freed with its last owner. Throws Error when there is
 /// not enough, saying how much was asked.
 std::shared_ptr<std::byte> allocate(const Device& device, std::size_t bytes);
 
+/// In the order of the device's calls.
+void clear(const Device& device, void* data, std::size_t bytes);
+/// In the order of the device's calls; `from` may change when it returns.
 void copy_to_device(const Device& device, void* to, const void* from, std::size_t bytes);
+/// Waits for all calls made before.
 void copy_to_host(const Device& device, void* to, const void* from, std::size_t bytes);
 
 /// What `allocate` has handed out since the program started.

@@ -13,7 +13,9 @@ Tensor Eager::allocate(Shape shape, DType type) {
 }
 
 void Eager::run(Call call) {
-  call.body(device().stream());
+  const kernels::Stream stream = device().stream();
+  kernels::make_current(stream);
+  call.body(stream);
 }
 
 }  // namespace anaphase::engine

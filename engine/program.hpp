@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/executor.hpp"
+#include "engine/stream.hpp"
 
 namespace anaphase::engine {
 
@@ -26,7 +27,8 @@ struct CallProfile {
 
 /// A traced step: a fixed list of calls over one block of memory. Replaying allocates nothing; it
 /// reads and writes the same addresses each time, so new input is copied into the input tensors
-/// first and results are read from the result tensors before the next replay.
+/// first and results are read from the result tensors before the next replay. On a GPU a replay is
+/// one launch of a graph from the second on, and has only been enqueued when `replay` returns.
 class Program {
  public:
   Program() = default;
@@ -35,15 +37,20 @@ class Program {
   const MemoryPlan& plan() const { return plan_; }
   /// Multiplications and additions of one replay, summed by the calls' names.
   std::map<std::string, double> work() const;
-  /// Replays once with a clock around every call (after a replay that warms up), summed by name.
+  /// Replays once with the time taken between all calls (after a replay that warms up), summed by
+  /// name.
   std::map<std::string, CallProfile> profile();
 
  private:
   friend class Trace;
+  void make_calls() const;
+
   Device device_;
   std::vector<Call> calls_;
   std::shared_ptr<std::byte> block_;
   MemoryPlan plan_;
+  bool is_warm_ = false;  // has been replayed
+  Graph graph_;           // of a warm program on a GPU
 };
 
 /// Collects calls instead of running them. Tensors from make_tensor (inputs, parameters, state)

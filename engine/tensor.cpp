@@ -91,8 +91,7 @@ Tensor make_tensor(const Device& device, Shape shape, DType type) {
   storage->bytes = count_of(shape) * kernels::size_of(type);
   storage->owner = allocate(device, storage->bytes);
   storage->data = storage->owner.get();
-  const std::vector<std::byte> zeros(storage->bytes);
-  copy_to_device(device, storage->data, zeros.data(), zeros.size());
+  clear(device, storage->data, storage->bytes);
   return {std::move(shape), type, std::move(storage)};
 }
 

@@ -22,4 +22,8 @@ const GpuRuntime& gpu_runtime(DeviceKind kind) {
       "use --device cpu");
 }
 
+void make_current(const Stream& stream) {
+  if (is_gpu(stream.kind)) gpu_runtime(stream.kind).make_current(stream);
+}
+
 }  // namespace anaphase::kernels

@@ -22,7 +22,7 @@ struct GpuDriver {
   int version = 0;  // 0: no driver
   int needed = 0;   // by this program
   bool is_too_old = false;
-  std::string error;  // why there are no devices
+  std::string error = {};  // why there are no devices
 };
 
 struct GpuFacts {
@@ -42,7 +42,6 @@ class GpuRuntime {
 
   /// A stream of its own, never to be destroyed. Memory that is freed on it stays with the program.
   virtual void* make_stream(int index) const = 0;
-  /// Kernels and events of the calling thread belong to the stream's device from here on.
   virtual void make_current(const Stream& stream) const = 0;
   virtual void synchronize(const Stream& stream) const = 0;
 
@@ -80,5 +79,8 @@ const GpuRuntime& gpu_runtime(Simt);
 const GpuRuntime* find_gpu_runtime(DeviceKind kind);
 /// Throws Error for it.
 const GpuRuntime& gpu_runtime(DeviceKind kind);
+
+/// The calling thread's kernels and events belong to the stream's device from here on.
+void make_current(const Stream& stream);
 
 }  // namespace anaphase::kernels

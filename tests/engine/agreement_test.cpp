@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "tests/engine/devices.hpp"
 #include "tests/engine/op_cases.hpp"
 #include "tests/engine/small_network.hpp"
 
@@ -33,9 +34,9 @@ std::size_t differing(const std::vector<double>& actual, const std::vector<doubl
 // result, each on a term no larger than a few times the result's typical size, make an error of at
 // most roundings * 2^-24 * 2. Approximations of exp and log in the kernels are good for some ulp
 // and count among the 64 that every case is given at least.
-void check_agreement(const OpCase& op) {
-  Eager cpu(Device::cpu()), reference(Device::reference());
-  const std::vector<Tensor> actual = evaluate(op, cpu).all();
+void check_agreement(const OpCase& op, const Device& device) {
+  Eager eager(device), reference(Device::reference());
+  const std::vector<Tensor> actual = evaluate(op, eager).all();
   const std::vector<Tensor> expected = evaluate(op, reference).all();
   REQUIRE(actual.size() == expected.size());
   const double tolerance = op.roundings * 0x1p-23;
@@ -45,18 +46,20 @@ void check_agreement(const OpCase& op) {
     CHECK(actual[i].shape() == expected[i].shape());
     const std::vector<double> values = read(actual[i]);
     CHECK_MESSAGE(differing(values, read(expected[i]), tolerance) == 0,
-                  op.operation << ", " << op.variant);
+                  op.operation << ", " << op.variant << " on " << device.name());
   }
 }
 
 }  // namespace
 
-TEST_CASE("values and gradients on the CPU agree with the reference device") {
-  for (const OpCase& op : differentiable_cases()) check_agreement(op);
+TEST_CASE("values and gradients on every device agree with the reference device") {
+  for (const Device& device : devices())
+    for (const OpCase& op : differentiable_cases()) check_agreement(op, device);
 }
 
-TEST_CASE("values without gradients on the CPU agree with the reference device") {
-  for (const OpCase& op : constant_cases()) check_agreement(op);
+TEST_CASE("values without gradients on every device agree with the reference device") {
+  for (const Device& device : devices())
+    for (const OpCase& op : constant_cases()) check_agreement(op, device);
 }
 
 TEST_CASE("the comparison sees an error and a NaN") {
@@ -84,19 +87,22 @@ TEST_CASE("gradients with bf16 activations follow those in f32") {
     return result;
   };
   const auto expected = gradients(Device::reference(), DType::f64);
-  const auto single = gradients(Device::cpu(), DType::f32);
-  const auto half = gradients(Device::cpu(), DType::bf16);
-  for (std::size_t k = 0; k < expected.size(); ++k) {
-    const auto& [name, values] = expected[k];
-    CAPTURE(name);
-    const double scale = root_mean_square(values);
-    REQUIRE(scale > 0);
-    const auto error = [&](const std::vector<double>& actual) {
-      std::vector<double> difference(values.size());
-      for (std::size_t i = 0; i < values.size(); ++i) difference[i] = actual[i] - values[i];
-      return root_mean_square(difference) / scale;
-    };
-    CHECK(error(single[k].second) <= 1e-4);
-    CHECK(error(half[k].second) <= 0.05);
+  for (const Device& device : devices()) {
+    CAPTURE(device.name());
+    const auto single = gradients(device, DType::f32);
+    const auto half = gradients(device, DType::bf16);
+    for (std::size_t k = 0; k < expected.size(); ++k) {
+      const auto& [name, values] = expected[k];
+      CAPTURE(name);
+      const double scale = root_mean_square(values);
+      REQUIRE(scale > 0);
+      const auto error = [&](const std::vector<double>& actual) {
+        std::vector<double> difference(values.size());
+        for (std::size_t i = 0; i < values.size(); ++i) difference[i] = actual[i] - values[i];
+        return root_mean_square(difference) / scale;
+      };
+      CHECK(error(single[k].second) <= 1e-4);
+      CHECK(error(half[k].second) <= 0.05);
+    }
   }
 }

@@ -2,8 +2,13 @@
 #include <doctest/doctest.h>
 #include <omp.h>
 
+#include "tests/engine/devices.hpp"
 #include "tests/engine/op_cases.hpp"
 #include "tests/engine/small_network.hpp"
+
+#if defined(ANAPHASE_WITH_SIMT)
+#include "kernels/simt/executor.hpp"
+#endif
 
 using namespace anaphase;
 using namespace anaphase::engine;
@@ -18,10 +23,11 @@ struct Threads {
 };
 
 /// Weights, averages and running statistics after three steps.
-std::vector<std::vector<double>> trained(int threads, DType type, std::uint64_t seed) {
+std::vector<std::vector<double>> trained(const Device& device, int threads, DType type,
+                                         std::uint64_t seed) {
   const Threads set(threads);
-  Training training(Device::cpu(), type, seed);
-  Eager eager(Device::cpu());
+  Training training(device, type, seed);
+  Eager eager(device);
   for (int step = 0; step < 3; ++step) {
     training.prepare(step);
     training.step(eager);
@@ -33,17 +39,34 @@ std::vector<std::vector<double>> trained(int threads, DType type, std::uint64_t 
 }  // namespace
 
 TEST_CASE("the same seed trains to the same bits, another seed to others") {
-  for (const DType type : {DType::f32, DType::bf16}) {
-    const auto first = trained(2, type, 1);
-    CHECK(trained(2, type, 1) == first);
-    CHECK(trained(2, type, 2) != first);
-  }
+  for (const Device& device : devices())
+    for (const DType type : {DType::f32, DType::bf16}) {
+      CAPTURE(device.name());
+      const auto first = trained(device, 2, type, 1);
+      CHECK(trained(device, 2, type, 1) == first);
+      CHECK(trained(device, 2, type, 2) != first);
+    }
 }
 
 TEST_CASE("a later change of the number of threads does not change a bit") {
-  for (const DType type : {DType::f32, DType::bf16})
-    CHECK(trained(1, type, 1) == trained(2, type, 1));
+  for (const Device& device : devices())
+    for (const DType type : {DType::f32, DType::bf16})
+      CHECK_MESSAGE(trained(device, 1, type, 1) == trained(device, 2, type, 1), device.name());
 }
+
+#if defined(ANAPHASE_WITH_SIMT)
+TEST_CASE("the order in which a GPU's blocks, warps and lanes take turns does not change a bit") {
+  for (const DType type : {DType::f32, DType::bf16}) {
+    const auto expected = trained(Device::simt(), 2, type, 1);
+    const std::uint64_t before = simt::order_seed();
+    for (const std::uint64_t seed : {1, 2}) {
+      simt::set_order_seed(seed);
+      CHECK(trained(Device::simt(), 2, type, 1) == expected);
+    }
+    simt::set_order_seed(before);
+  }
+}
+#endif
 
 namespace {
 

@@ -8,6 +8,7 @@
 
 #include "engine/ops/ops.hpp"
 #include "kernels/common/philox.hpp"
+#include "tests/engine/devices.hpp"
 #include "tests/engine/op_cases.hpp"
 
 using namespace anaphase;
@@ -104,8 +105,9 @@ void check_five_steps(const Device& device, const OptimizerOptions& options, flo
 // fifty times on values below 1: 50 * 2^-24 = 3e-6, and less on the average.
 TEST_CASE("AdamW and SGD follow their formulas over five steps") {
   using Kind = OptimizerOptions::Kind;
-  for (const auto& [device, tolerance] :
-       {std::pair{Device::reference(), 1e-12}, std::pair{Device::cpu(), 3e-6}})
+  std::vector<std::pair<Device, double>> tested{{Device::reference(), 1e-12}};
+  for (const Device& device : test::devices()) tested.emplace_back(device, 3e-6);
+  for (const auto& [device, tolerance] : tested)
     for (const OptimizerOptions& options :
          {OptimizerOptions{.beta1 = 0.875, .beta2 = 0.9375, .epsilon = 0x1p-20},
           OptimizerOptions{.beta1 = 0.5, .beta2 = 0.75, .epsilon = 0.125, .weight_decay = 0.25},
@@ -220,8 +222,9 @@ TEST_CASE("learning rates over the steps") {
 }
 
 TEST_CASE("a moving average starts as a copy and follows values and buffers") {
-  for (const auto& [device, tolerance] :
-       {std::pair{Device::reference(), 1e-7}, std::pair{Device::cpu(), 1e-6}}) {
+  std::vector<std::pair<Device, double>> tested{{Device::reference(), 1e-7}};
+  for (const Device& device : test::devices()) tested.emplace_back(device, 1e-6);
+  for (const auto& [device, tolerance] : tested) {
     const auto make = [device = device](std::uint64_t seed) {
       ParameterSet set;
       set.declare("weight", {2, 3}, uniform_by_fan_in(3));

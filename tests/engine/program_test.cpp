@@ -8,6 +8,7 @@
 #include <set>
 
 #include "tests/engine/counted_new.hpp"
+#include "tests/engine/devices.hpp"
 #include "tests/engine/op_cases.hpp"
 #include "tests/engine/small_network.hpp"
 
@@ -27,7 +28,7 @@ struct Strict final : Executor {
   using Executor::Executor;
   Tensor allocate(Shape shape, DType type) override {
     const Tensor tensor = eager.allocate(std::move(shape), type);
-    std::memset(tensor.data(), 0xFF, tensor.bytes());  // NaN
+    fill_with_nan(tensor);
     allocated.push_back(tensor);
     return tensor;
   }
@@ -40,7 +41,7 @@ struct Strict final : Executor {
     for (const Tensor& tensor : allocated)
       if (!named.contains(tensor.storage().get())) {
         decoys.push_back(eager.allocate(tensor.shape(), tensor.type()));
-        std::memset(decoys.back().data(), 0xFF, tensor.bytes());
+        fill_with_nan(decoys.back());
         tensor.storage()->data = static_cast<std::byte*>(decoys.back().data());
       }
     eager.run(std::move(call));
@@ -78,90 +79,101 @@ std::vector<std::vector<double>> state_of(const Training& training) {
 // A tensor that an operation uses but does not name among its reads and writes would lose its
 // memory to another in a program.
 TEST_CASE("operations name all that they read and write") {
-  const auto check = [](const OpCase& op) {
-    Eager eager(Device::cpu());
-    Strict strict(Device::cpu());
+  const auto check = [](const Device& device, const OpCase& op) {
+    Eager eager(device);
+    Strict strict(device);
     const std::vector<Tensor> expected = evaluate(op, eager).all();
     const std::vector<Tensor> actual = evaluate(op, strict).all();
     for (std::size_t i = 0; i < expected.size(); ++i)
-      CHECK_MESSAGE(same_bits(read(actual[i]), read(expected[i])),
-                    op.operation << ", " << op.variant << ", tensor " << i);
+      CHECK_MESSAGE(
+          same_bits(read(actual[i]), read(expected[i])),
+          op.operation << ", " << op.variant << ", tensor " << i << " on " << device.name());
   };
-  for (const OpCase& op : differentiable_cases()) check(followed(op));
-  for (const OpCase& op : constant_cases()) check(op);
+  for (const Device& device : devices()) {
+    for (const OpCase& op : differentiable_cases()) check(device, followed(op));
+    for (const OpCase& op : constant_cases()) check(device, op);
+  }
 }
 
 TEST_CASE("replaying any operation, forwards and backwards, gives the bits of eager execution") {
-  for (const OpCase& unfollowed : differentiable_cases()) {
-    const OpCase op = followed(unfollowed);  // and only gradients have to last
-    Eager eager(Device::cpu());
-    Trace trace(Device::cpu());
-    const std::vector<Tensor> expected = evaluate(op, eager).gradients;
-    const std::vector<Tensor> actual = evaluate(op, trace).gradients;
-    Program program = trace.finish(actual);
-    for (int replay = 0; replay < 2; ++replay) {
-      program.replay();
-      for (std::size_t i = 0; i < expected.size(); ++i)
-        CHECK_MESSAGE(same_bits(read(actual[i]), read(expected[i])),
-                      op.operation << ", " << op.variant << ", input " << i);
+  for (const Device& device : devices())
+    for (const OpCase& unfollowed : differentiable_cases()) {
+      const OpCase op = followed(unfollowed);  // and only gradients have to last
+      Eager eager(device);
+      Trace trace(device);
+      const std::vector<Tensor> expected = evaluate(op, eager).gradients;
+      const std::vector<Tensor> actual = evaluate(op, trace).gradients;
+      Program program = trace.finish(actual);
+      for (int replay = 0; replay < 3; ++replay) {  // on a GPU: warm-up, capture, launch
+        program.replay();
+        for (std::size_t i = 0; i < expected.size(); ++i)
+          CHECK_MESSAGE(same_bits(read(actual[i]), read(expected[i])),
+                        op.operation << ", " << op.variant << ", input " << i << " on "
+                                     << device.name() << ", replay " << replay);
+      }
     }
-  }
 }
 
 TEST_CASE("replaying any operation forwards gives the bits of eager execution") {
-  for (const auto* cases : {&differentiable_cases(), &constant_cases()})
-    for (const OpCase& op : *cases) {
-      Eager eager(Device::cpu());
-      Trace trace(Device::cpu());
-      const Tensor expected = evaluate(op, eager).output, actual = evaluate(op, trace).output;
-      Program program = trace.finish({actual});
-      program.replay();
-      CHECK_MESSAGE(same_bits(read(actual), read(expected)), op.operation << ", " << op.variant);
-    }
+  for (const Device& device : devices())
+    for (const auto* cases : {&differentiable_cases(), &constant_cases()})
+      for (const OpCase& op : *cases) {
+        Eager eager(device);
+        Trace trace(device);
+        const Tensor expected = evaluate(op, eager).output, actual = evaluate(op, trace).output;
+        Program program = trace.finish({actual});
+        for (int replay = 0; replay < 2; ++replay) program.replay();
+        CHECK_MESSAGE(same_bits(read(actual), read(expected)),
+                      op.operation << ", " << op.variant << " on " << device.name());
+      }
 }
 
 TEST_CASE("a replayed training step gives the bits of eager steps, step after step") {
-  for (const DType type : {DType::f32, DType::bf16}) {
-    CAPTURE(name_of(type));
-    Training eager_training(Device::cpu(), type), traced_training(Device::cpu(), type);
-    Trace trace(Device::cpu());
-    const Tensor traced_loss = traced_training.step(trace);
-    Program program = trace.finish({traced_loss});
-    CHECK(program.plan().peak_bytes < program.plan().total_bytes);
-    std::set<double> losses;
-    for (int step = 0; step < 4; ++step) {
-      eager_training.prepare(step);
-      traced_training.prepare(step);
-      Eager eager(Device::cpu());
-      const double loss = download_scalar(eager_training.step(eager));
-      program.replay();
-      CHECK(std::isfinite(loss));
-      CHECK(download_scalar(traced_loss) == loss);
-      const auto expected = state_of(eager_training), actual = state_of(traced_training);
-      for (std::size_t i = 0; i < expected.size(); ++i) CHECK(same_bits(actual[i], expected[i]));
-      losses.insert(loss);
+  for (const Device& device : devices())
+    for (const DType type : {DType::f32, DType::bf16}) {
+      CAPTURE(device.name());
+      CAPTURE(name_of(type));
+      Training eager_training(device, type), traced_training(device, type);
+      Trace trace(device);
+      const Tensor traced_loss = traced_training.step(trace);
+      Program program = trace.finish({traced_loss});
+      CHECK(program.plan().peak_bytes < program.plan().total_bytes);
+      std::set<double> losses;
+      for (int step = 0; step < 4; ++step) {
+        eager_training.prepare(step);
+        traced_training.prepare(step);
+        Eager eager(device);
+        const double loss = download_scalar(eager_training.step(eager));
+        program.replay();
+        CHECK(std::isfinite(loss));
+        CHECK(download_scalar(traced_loss) == loss);
+        const auto expected = state_of(eager_training), actual = state_of(traced_training);
+        for (std::size_t i = 0; i < expected.size(); ++i) CHECK(same_bits(actual[i], expected[i]));
+        losses.insert(loss);
+      }
+      CHECK(losses.size() == 4);  // each input gave its own
     }
-    CHECK(losses.size() == 4);  // each input gave its own
-  }
 }
 
 TEST_CASE(
     "the same program with the same input gives the same result, with another another result") {
-  const Device device = Device::cpu();
-  const SmallNetwork network(device, 4, DType::f32);
-  const Batch batch(device);
-  Trace trace(device);
-  Tape tape(trace, Tape::Mode::infer);
-  const Tensor y = network.logits(tape, batch);
-  Program program = trace.finish({y});
-  const auto result = [&](int input) {
-    batch.fill(input);
-    program.replay();
-    return download(y);
-  };
-  const std::vector<float> first = result(1), second = result(2);
-  CHECK(first != second);
-  CHECK(result(1) == first);
+  for (const Device& device : devices()) {
+    CAPTURE(device.name());
+    const SmallNetwork network(device, 4, DType::f32);
+    const Batch batch(device);
+    Trace trace(device);
+    Tape tape(trace, Tape::Mode::infer);
+    const Tensor y = network.logits(tape, batch);
+    Program program = trace.finish({y});
+    const auto result = [&](int input) {
+      batch.fill(input);
+      program.replay();
+      return download(y);
+    };
+    const std::vector<float> first = result(1), second = result(2);
+    CHECK(first != second);
+    CHECK(result(1) == first);
+  }
 }
 
 TEST_CASE("repeated steps learn their batch") {
@@ -180,17 +192,23 @@ TEST_CASE("repeated steps learn their batch") {
 }
 
 TEST_CASE("replays ask the engine for no memory") {
-  Training training(Device::cpu(), DType::f32);
-  Trace trace(Device::cpu());
-  const Tensor loss = training.step(trace);
-  Program program = trace.finish({loss});
-  training.prepare(0);
-  program.replay();
-  const MemoryUse before = memory_use();
-  for (int step = 0; step < 3; ++step) program.replay();
-  CHECK(memory_use().allocations == before.allocations);
-  CHECK(memory_use().live_bytes == before.live_bytes);
-  CHECK(memory_use().peak_bytes == before.peak_bytes);
+  for (const Device& device : devices()) {
+    CAPTURE(device.name());
+    Training training(device, DType::f32);
+    Trace trace(device);
+    const Tensor loss = training.step(trace);
+    Program program = trace.finish({loss});
+    training.prepare(0);
+    program.replay();
+    const MemoryUse before = memory_use();
+    for (int step = 0; step < 3; ++step) {
+      training.prepare(step);
+      program.replay();
+    }
+    CHECK(memory_use().allocations == before.allocations);
+    CHECK(memory_use().live_bytes == before.live_bytes);
+    CHECK(memory_use().peak_bytes == before.peak_bytes);
+  }
 }
 
 TEST_CASE("replays make no object on the heap") {
@@ -216,25 +234,28 @@ TEST_CASE("replays make no object on the heap") {
 }
 
 TEST_CASE("a profile tells calls, time and work by name") {
-  const Tensor x = make_tensor(Device::cpu(), {1, 8, 8, 3}, DType::f32);
-  const Tensor weight = make_tensor(Device::cpu(), {4, 3, 3, 3}, DType::f32);
-  Trace trace(Device::cpu());
-  Tape tape(trace);
-  tape.watch(weight);
-  const Tensor y = activate(tape, conv(tape, x, weight, {}, {.padding = 1}), Activation::silu);
-  tape.backward(y);
-  Program program = trace.finish({y});
-  const auto profile = program.profile();
-  std::set<std::string> names;
-  for (const auto& [name, entry] : profile) {
-    names.insert(name);
-    CHECK(entry.calls == 1);
-    CHECK(entry.seconds >= 0);
-    CHECK(entry.flops > 0);
+  for (const Device& device : devices()) {
+    CAPTURE(device.name());
+    const Tensor x = make_tensor(device, {1, 8, 8, 3}, DType::f32);
+    const Tensor weight = make_tensor(device, {4, 3, 3, 3}, DType::f32);
+    Trace trace(device);
+    Tape tape(trace);
+    tape.watch(weight);
+    const Tensor y = activate(tape, conv(tape, x, weight, {}, {.padding = 1}), Activation::silu);
+    tape.backward(y);
+    Program program = trace.finish({y});
+    const auto profile = program.profile();
+    std::set<std::string> names;
+    for (const auto& [name, entry] : profile) {
+      names.insert(name);
+      CHECK(entry.calls == 1);
+      CHECK(entry.seconds > 0);
+      CHECK(entry.flops > 0);
+    }
+    CHECK(names == std::set<std::string>{"activation_backward", "activation_forward",
+                                         "conv_forward", "conv_weight_gradient", "fill"});
+    CHECK(profile.at("conv_forward").flops == 2.0 * 8 * 8 * 4 * 3 * 3 * 3);
+    for (const auto& [name, flops] : program.work()) CHECK(profile.at(name).flops == flops);
+    CHECK(program.work().size() == names.size());
   }
-  CHECK(names == std::set<std::string>{"activation_backward", "activation_forward", "conv_forward",
-                                       "conv_weight_gradient", "fill"});
-  CHECK(profile.at("conv_forward").flops == 2.0 * 8 * 8 * 4 * 3 * 3 * 3);
-  for (const auto& [name, flops] : program.work()) CHECK(profile.at(name).flops == flops);
-  CHECK(program.work().size() == names.size());
 }
