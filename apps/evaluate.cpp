@@ -11,6 +11,7 @@
 #include "apps/commands.hpp"
 #include "apps/inference.hpp"
 #include "apps/scores.hpp"
+#include "apps/settings.hpp"
 #include "io/atomic_file.hpp"
 #include "io/dataset.hpp"
 #include "models/training/evaluation.hpp"
@@ -33,6 +34,7 @@ void evaluate(const EvaluateOptions& options) {
     samples.push_back(load_for(model, sample));
   const int batch = static_cast<int>(std::min<std::size_t>(options.choices.batch, samples.size()));
   models::Predictor predictor(model, inference_options(options.choices, model), batch, size, size);
+  explain_device(options.choices.device);
   const std::string json =
       models::to_json(models::evaluate(predictor, models::all_of(samples), model.facts().classes));
   if (options.json == "-") {

@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "apps/settings.hpp"
 #include "kernels/common/error.hpp"
 
 namespace anaphase::apps {
@@ -23,9 +24,18 @@ void add_choices(CLI::App& command, InferenceChoices& choices) {
       ->group("Model");
   command
       .add_option("--steps", choices.steps,
-                  "Denoising steps for a mask: 1 is one pass of the network, more follow DDIM")
+                  "Denoising steps for a mask; 1 is one pass of the network")
       ->check(CLI::Range(1, 100000).description(""))
       ->type_name("N")
+      ->default_str(of_model)
+      ->group("Model");
+  command
+      .add_option(
+          "--sampler", choices.sampler,
+          "How more than one step go: ddim, dpm (DPM-Solver++, second order) or ddpm (draws "
+          "noise in every step)")
+      ->check(CLI::IsMember({"ddim", "dpm", "ddpm"}).description(""))
+      ->type_name("NAME")
       ->default_str(of_model)
       ->group("Model");
   command.add_option("--draws", choices.draws, "Average so many masks, each from noise of its own")
@@ -43,10 +53,7 @@ void add_choices(CLI::App& command, InferenceChoices& choices) {
       ->type_name("B")
       ->capture_default_str()
       ->group("Machine");
-  command.add_option("--device", choices.device, "auto or cpu")
-      ->type_name("NAME")
-      ->capture_default_str()
-      ->group("Machine");
+  add_device(command, choices.device);
 }
 
 models::Model load_model(const InferenceChoices& choices) {
@@ -58,6 +65,7 @@ models::InferenceOptions inference_options(const InferenceChoices& choices,
   models::InferenceOptions options = model.config().inference;
   options.with = choices.with.value_or(options.with);
   options.steps = choices.steps.value_or(options.steps);
+  options.sampler = choices.sampler.value_or(options.sampler);
   options.draws = choices.draws.value_or(options.draws);
   options.seed = choices.seed.value_or(options.seed);
   return options;

@@ -73,9 +73,11 @@ void print_build() {
                                             : "any processor of its kind"));
   line("oneDNN", fmt::format("{}.{}.{}, uses {}", onednn.major, onednn.minor, onednn.patch,
                              instruction_set()));
-  line("devices", engine::Device::cpu().name());
   line("threads", std::to_string(omp_get_max_threads()));
-  line("precisions", has_bf16() ? "f32, bf16" : "f32 (bf16 needs AVX-512)");
+  line("precisions", has_bf16() ? "f32, bf16" : "f32 (bf16 on the CPU needs AVX-512)");
+  fmt::print("\nDevices\n");
+  for (const auto& [name, text] : engine::describe_devices())
+    fmt::print("  {:<10}{}\n", name, text);
 }
 
 void print_plan(const std::string& name, const engine::Program& program) {

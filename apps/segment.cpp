@@ -10,6 +10,7 @@
 
 #include "apps/commands.hpp"
 #include "apps/inference.hpp"
+#include "apps/settings.hpp"
 #include "io/dataset.hpp"
 #include "io/resize.hpp"
 #include "kernels/common/error.hpp"
@@ -101,6 +102,7 @@ void segment(const SegmentOptions& options) {
       pixels.insert(pixels.end(), loaded.back().image.pixels.begin(),
                     loaded.back().image.pixels.end());
     }
+    if (begin == 0) explain_device(options.choices.device);
     const std::vector<float> probabilities = predictor.probabilities(pixels);
     make_folder(options.out);
     for (std::size_t i = 0; i < loaded.size(); ++i)

@@ -166,7 +166,11 @@ void train(const TrainOptions& options, const CLI::App& command) {
   models::TrainOutcome outcome{};
   {
     ProgressLine line;
-    request.progress = [&line](const models::Progress& progress) { line.show(progress); };
+    bool is_explained = false;
+    request.progress = [&](const models::Progress& progress) {
+      if (!std::exchange(is_explained, true)) explain_device(options.device);
+      line.show(progress);
+    };
     outcome = models::train(request);
   }
   io::write_report(options.out);
@@ -214,10 +218,7 @@ void add_train(CLI::App& app) {
   add_settings(*command, options->settings)->group("Configuration");
   command->add_flag("--resume", options->resume, "Go on from the checkpoint of the run in --out")
       ->group("Training");
-  command->add_option("--device", options->device, "auto or cpu")
-      ->type_name("NAME")
-      ->capture_default_str()
-      ->group("Machine");
+  add_device(*command, options->device);
   command->footer(
       "Examples:\n"
       "  anaphase train --data glands --out run --labels 10% --size 128\n"
