@@ -203,9 +203,11 @@ class Trainer {
     Averages averages;
     auto epoch_start = Clock::now();
     double rate = 0;
+    prepare_step(stage, step);
     for (; step < stage.steps; ++step) {
       const auto step_start = Clock::now();
-      train_step(stage, step);
+      stage.step.program.replay();
+      prepare_step(stage, step + 1);  // while a GPU works on this one
       averages.add(stage.step);
       const double seconds = seconds_since(step_start);
       rate = rate == 0 ? 1 / seconds : 0.9 * rate + 0.1 / seconds;
@@ -239,7 +241,9 @@ class Trainer {
     return true;
   }
 
-  void train_step(Stage& stage, std::int64_t step) {
+  /// Uploads what the step's replay reads.
+  void prepare_step(Stage& stage, std::int64_t step) {
+    if (step >= stage.steps) return;
     if (stage.labelled) stage.labelled->fill(step, config_, stage.step.labelled);
     if (stage.unlabelled) stage.unlabelled->fill(step, config_, stage.step.unlabelled);
     if (stage.step.ramp) {
@@ -248,7 +252,6 @@ class Trainer {
       engine::upload(stage.step.ramp, std::vector<float>{static_cast<float>(ramp)});
     }
     for (auto& optimizer : stage.optimizers) optimizer->prepare(step, stage.learning_rate.at(step));
-    stage.step.program.replay();
   }
 
   /// Scores on the val split and on held-out images; pseudo-labels round by round. Keeps the best
