@@ -3,6 +3,8 @@
 set(ANAPHASE_CUDA AUTO CACHE STRING "Build for CUDA devices: AUTO (if nvcc is found), ON or OFF")
 set_property(CACHE ANAPHASE_CUDA PROPERTY STRINGS AUTO ON OFF)
 
+option(ANAPHASE_CUB "Build reductions by CUB too, to compare with (CUDA 13)" OFF)
+
 if(ANAPHASE_CUDA STREQUAL "AUTO")
   include(CheckLanguage)
   check_language(CUDA)
@@ -20,6 +22,11 @@ if(ANAPHASE_CUDA)
   endif()
   enable_language(CUDA)
   find_package(CUDAToolkit 12 REQUIRED)
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+    # CMake 3.25.1 does not know yet that nvcc 12 has C++20.
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+  endif()
   set(CMAKE_CUDA_STANDARD 20)
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   message(STATUS "CUDA kernels: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES}")
