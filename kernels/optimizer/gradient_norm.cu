@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cmath>
+#include "kernels/optimizer/gradient_norm.cuh"
 
 #include "kernels/common/gpu/vector.cuh"
 #include "kernels/optimizer/optimizer.hpp"
@@ -36,13 +36,9 @@ __global__ void __launch_bounds__(reduction_threads)
 }
 
 __global__ void __launch_bounds__(reduction_threads)
-    finish_norm(int count, const double* partial, float limit, float* norm_out, float* scale_out) {
-  const auto norm = static_cast<float>(sqrt(sum_of_partials(count, partial)));
-  if (threadIdx.x != 0) return;
-  float scale = limit > 0 && norm > 0 ? fminf(1, limit / norm) : 1;
-  if (!std::isfinite(norm)) scale = 0;
-  *norm_out = norm;
-  *scale_out = scale;
+    finish_norm(int count, const double* partial, float limit, float* norm, float* scale) {
+  const double squares = sum_of_partials(count, partial);
+  if (threadIdx.x == 0) write_norm(squares, limit, norm, scale);
 }
 
 }  // namespace
