@@ -28,9 +28,12 @@ struct ConvShape {
 ///   type) or null, residual like y or null (may be y itself), y [n, out_d, out_h, out_w, c_out];
 ///   `type` also for weight. Sums in float; bias, residual and activation are applied before the
 ///   one rounding to `type`.
+/// allow_tf32: a GPU may round x and weight from f32 to tf32 (10 bits of mantissa), which its
+/// tensor cores multiply several times faster; the sums stay float. The CPU takes no notice.
 struct ConvForward {
   ConvShape shape;
   DType type = DType::f32;
+  bool allow_tf32 = false;
   const void* x = nullptr;
   const void* weight = nullptr;
   const void* bias = nullptr;
@@ -42,9 +45,11 @@ struct ConvForward {
 };
 
 /// dx = gradient of sum(dy * conv(x)) with respect to x; the adjoint of the convolution.
+/// allow_tf32: as above, of dy and weight.
 struct ConvInputGradient {
   ConvShape shape;
   DType type = DType::f32;
+  bool allow_tf32 = false;
   const void* dy = nullptr;
   const void* weight = nullptr;
   void* dx = nullptr;
@@ -52,10 +57,11 @@ struct ConvInputGradient {
 };
 
 /// dweight (param type, shaped like weight) and dbias[c] = sum of dy over all but c (param type;
-/// null: not wanted).
+/// null: not wanted). allow_tf32: as above, of x and dy.
 struct ConvWeightGradient {
   ConvShape shape;
   DType type = DType::f32;
+  bool allow_tf32 = false;
   const void* x = nullptr;
   const void* dy = nullptr;
   void* dweight = nullptr;
@@ -73,6 +79,20 @@ void run(Cpu, const ConvWeightGradient& op);
 std::size_t workspace_bytes(Cpu, const ConvForward& op);
 std::size_t workspace_bytes(Cpu, const ConvInputGradient& op);
 std::size_t workspace_bytes(Cpu, const ConvWeightGradient& op);
+
+void run(Cuda, const ConvForward& op);
+void run(Cuda, const ConvInputGradient& op);
+void run(Cuda, const ConvWeightGradient& op);
+std::size_t workspace_bytes(Cuda, const ConvForward& op);
+std::size_t workspace_bytes(Cuda, const ConvInputGradient& op);
+std::size_t workspace_bytes(Cuda, const ConvWeightGradient& op);
+
+void run(Simt, const ConvForward& op);
+void run(Simt, const ConvInputGradient& op);
+void run(Simt, const ConvWeightGradient& op);
+std::size_t workspace_bytes(Simt, const ConvForward& op);
+std::size_t workspace_bytes(Simt, const ConvInputGradient& op);
+std::size_t workspace_bytes(Simt, const ConvWeightGradient& op);
 
 // On the CPU, ConvForward and ConvInputGradient give the same bits with any number of threads.
 // ConvWeightGradient sums over pixels in an order that depends on the number of threads of the
