@@ -11,10 +11,12 @@ namespace anaphase::kernels {
 /// y = activation(x weight^T + bias + residual)
 ///   x [rows, in], weight [out, in], bias [out] (param type) or null, residual like y or null (may
 ///   be y itself), y [rows, out]. Sums in float, one rounding to `type`.
+/// allow_tf32: as for a convolution (conv.hpp).
 struct LinearForward {
   std::int64_t rows = 0;
   int in = 0, out = 0;
   DType type = DType::f32;
+  bool allow_tf32 = false;
   const void* x = nullptr;
   const void* weight = nullptr;
   const void* bias = nullptr;
@@ -30,6 +32,7 @@ struct LinearInputGradient {
   std::int64_t rows = 0;
   int in = 0, out = 0;
   DType type = DType::f32;
+  bool allow_tf32 = false;
   const void* dy = nullptr;
   const void* weight = nullptr;
   void* dx = nullptr;
@@ -41,6 +44,7 @@ struct LinearWeightGradient {
   std::int64_t rows = 0;
   int in = 0, out = 0;
   DType type = DType::f32;
+  bool allow_tf32 = false;
   const void* x = nullptr;
   const void* dy = nullptr;
   void* dweight = nullptr;
@@ -58,6 +62,20 @@ void run(Cpu, const LinearWeightGradient& op);
 std::size_t workspace_bytes(Cpu, const LinearForward& op);
 std::size_t workspace_bytes(Cpu, const LinearInputGradient& op);
 std::size_t workspace_bytes(Cpu, const LinearWeightGradient& op);
+
+void run(Cuda, const LinearForward& op);
+void run(Cuda, const LinearInputGradient& op);
+void run(Cuda, const LinearWeightGradient& op);
+std::size_t workspace_bytes(Cuda, const LinearForward& op);
+std::size_t workspace_bytes(Cuda, const LinearInputGradient& op);
+std::size_t workspace_bytes(Cuda, const LinearWeightGradient& op);
+
+void run(Simt, const LinearForward& op);
+void run(Simt, const LinearInputGradient& op);
+void run(Simt, const LinearWeightGradient& op);
+std::size_t workspace_bytes(Simt, const LinearForward& op);
+std::size_t workspace_bytes(Simt, const LinearInputGradient& op);
+std::size_t workspace_bytes(Simt, const LinearWeightGradient& op);
 
 /// oneDNN's name of what runs the operation, such as "x64:gemm:jit"; "ref..." is a plain loop.
 std::string implementation(Cpu, const LinearForward& op);

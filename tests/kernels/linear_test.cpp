@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -23,8 +24,14 @@ struct Size {
 };
 
 /// A single row, time embeddings, attention's projections, odd sizes.
-const Size sizes[] = {{1, 1, 1},     {1, 64, 256},   {4, 17, 3},     {16, 64, 33},
-                      {7, 128, 512}, {127, 33, 100}, {1024, 64, 192}};
+const Size sizes[] = {{1, 1, 1},     {1, 64, 256}, {4, 17, 3},     {16, 64, 33},
+                      {7, 128, 512}, {33, 24, 40}, {127, 33, 100}, {1024, 64, 192}};
+
+/// The executor's share of a size: fewer rows where there are many.
+Size size_for(const Target& target, Size s) {
+  if (target.is_simt()) s.rows = std::min(s.rows, 70);
+  return s;
+}
 
 /// The error of a float sum of random products: sqrt(terms) 2^-24 of the result's usual size, times
 /// six, since many sums are looked at; the activation adds a few ulp.
@@ -101,11 +108,12 @@ TEST_CASE("linear reference gives hand-worked values") {
 }
 
 TEST_CASE("linear agrees with the reference in all three directions") {
-  for (const Size& s : sizes) {
-    CAPTURE(s.rows);
-    CAPTURE(s.in);
-    CAPTURE(s.out);
+  for (const Size& size : sizes) {
+    CAPTURE(size.rows);
+    CAPTURE(size.in);
+    CAPTURE(size.out);
     for_each_target([&](const Target& target) {
+      const Size s = size_for(target, size);
       compare(
           target, [&](Arena& m) { return forward(m, s); }, sum_of(s.in));
       compare(
@@ -121,16 +129,17 @@ TEST_CASE("linear agrees with the reference in all three directions") {
 }
 
 TEST_CASE("linear adds bias and residual before the activation") {
-  for (const Size& s : {Size{4, 24, 37}, Size{256, 64, 64}})
+  for (const Size& size : {Size{4, 24, 37}, Size{256, 64, 64}})
     for (const Activation activation : {Activation::none, Activation::relu, Activation::leaky_relu,
                                         Activation::silu, Activation::gelu})
       for (const bool with_bias : {false, true})
         for (const int with_residual : {0, 1, 2}) {  // 2: the residual is y itself
-          CAPTURE(s.rows);
+          CAPTURE(size.rows);
           CAPTURE(static_cast<int>(activation));
           CAPTURE(with_bias);
           CAPTURE(with_residual);
           for_each_target([&](const Target& target) {
+            const Size s = size_for(target, size);
             compare(
                 target,
                 [&](Arena& m) {
@@ -154,6 +163,65 @@ TEST_CASE("linear adds bias and residual before the activation") {
         }
 }
 
+TEST_CASE("linear gives a few rows the same bits alone and among others on a GPU") {
+  const int in = 72, out = 40;
+  for_each_target([&](const Target& target) {
+    if (target.stream.kind == DeviceKind::cpu) return;  // oneDNN: not from 32 rows on
+    const auto first_row = [&](int rows, const std::string& name, auto operation) {
+      Arena m(target.stream, target.type, target.type);
+      run_in(m, [&](Arena& arena) { return operation(arena, {rows, in, out}); });
+      std::vector<double> values = m.values(name);
+      values.resize(values.size() / rows);
+      return values;
+    };
+    const std::vector<double> y = first_row(1, "y", forward),
+                              dx = first_row(1, "dx", input_gradient);
+    for (const int rows : {2, 7, 9, 32}) {
+      CAPTURE(rows);
+      CHECK(first_row(rows, "y", forward) == y);
+      CHECK(first_row(rows, "dx", input_gradient) == dx);
+    }
+  });
+}
+
+TEST_CASE("linear in tf32 rounds its factors to 10 bits of mantissa") {
+  for_each_simt_target(80, [](const Target& target) {
+    if (target.type != DType::f32) return;
+    const Size s{70, 40, 72};
+    // A factor is off by up to 2^-11 of itself, a product by 2^-10, in random directions.
+    const auto in_tf32 = [](std::int64_t terms) {
+      Tolerance tolerance = sum_of(terms);
+      tolerance.relative += 6 * 0x1p-10;
+      return tolerance;
+    };
+    const auto allowed = [](auto op) {
+      op.allow_tf32 = true;
+      return op;
+    };
+    compare(
+        target, [&](Arena& m) { return allowed(forward(m, s)); }, in_tf32(s.in));
+    compare(
+        target, [&](Arena& m) { return allowed(input_gradient(m, s)); }, in_tf32(s.out));
+    compare(
+        target, [&](Arena& m) { return allowed(weight_gradient(m, s)); }, in_tf32(s.rows));
+  });
+}
+
+TEST_CASE("linear runs without tensor cores") {
+  for_each_simt_target(75, [](const Target& target) {
+    for (const Size& s : {Size{7, 24, 40}, Size{70, 40, 72}}) {
+      compare(
+          target, [&](Arena& m) { return forward(m, s); }, sum_of(s.in));
+      compare(
+          target, [&](Arena& m) { return input_gradient(m, s); }, sum_of(s.out));
+      Tolerance in_float = sum_of(s.rows);
+      in_float.bf16_relative = 0;
+      compare(
+          target, [&](Arena& m) { return weight_gradient(m, s); }, in_float);
+    }
+  });
+}
+
 TEST_CASE("linear gradients are adjoints of the product") {
   for (const Size& s : sizes)
     for (const Stream& stream : {reference_stream, cpu_stream}) {
@@ -172,8 +240,9 @@ TEST_CASE("linear gradients are adjoints of the product") {
 }
 
 TEST_CASE("linear does not depend on the number of threads set after its first call") {
-  for (const Size& s : sizes)
+  for (const Size& size : sizes)
     for_each_target([&](const Target& target) {
+      const Size s = size_for(target, size);
       compare_thread_counts(target, [&](Arena& m) { return forward(m, s); });
       compare_thread_counts(target, [&](Arena& m) { return input_gradient(m, s); });
       compare_thread_counts(target, [&](Arena& m) { return weight_gradient(m, s); });
