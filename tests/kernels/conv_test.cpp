@@ -105,6 +105,38 @@ const std::vector<ConvShape>& shapes() {
   return all;
 }
 
+/// Every tile of the weight gradient's kernels: many and few channels of either kind, rows and
+/// columns of tiles that are not full, one and many parts of the pixels.
+const std::vector<ConvShape>& tiled_shapes() {
+  static const std::vector<ConvShape> all = {
+      square(2, 7, 9, 8, 136, 3, 1, 1),
+      square(1, 5, 9, 16, 40, 3, 1, 1),
+      square(1, 9, 5, 8, 24, 3, 2, 1),
+      square(3, 5, 3, 24, 16, 3, 1, 1),
+      square(2, 7, 5, 16, 72, 1, 1, 0),
+      square(2, 13, 5, 48, 3, 1, 1, 0),
+      square(2, 9, 8, 17, 16, 3, 2, 1),
+      square(1, 8, 8, 3, 64, 1, 2, 0),
+      square(2, 7, 9, 5, 7, 3, 1, 1),
+      square(2, 33, 40, 8, 8, 1, 1, 0),
+      square(1, 19, 21, 8, 8, 1, 1, 0),
+      square(1, 1, 1, 8, 8, 1, 1, 0),
+      {.n = 2,
+       .d = 3,
+       .h = 4,
+       .w = 5,
+       .c_in = 8,
+       .c_out = 24,
+       .kernel_d = 3,
+       .kernel_h = 3,
+       .kernel_w = 2,
+       .stride_w = 2,
+       .pad_d = 1,
+       .pad_h = 1},
+  };
+  return all;
+}
+
 /// The error of a float sum of `terms` random products: each addition rounds by up to 2^-24 of a
 /// partial sum no larger than the result's usual size, in random directions, which makes
 /// sqrt(terms) 2^-24; six deviations, because millions of sums are looked at. A fused activation
@@ -349,6 +381,7 @@ TEST_CASE("conv keeps the number of threads of its first call") {
     int stride_d = 0;
     compare_thread_counts(target, [&](Arena& m) {
       ConvShape large = square(4, 64, 64, 32, 32, 3, 1, 1);
+      if (target.is_simt()) large.h = large.w = 13;
       large.stride_d = ++stride_d;
       return weight_gradient(m, large);
     });
@@ -423,6 +456,48 @@ TEST_CASE("conv of network sizes never falls to oneDNN's plain loops") {
       CHECK(is_fast(implementation(Cpu{}, ConvInputGradient{.shape = s, .type = target.type})));
       CHECK(is_fast(implementation(
           Cpu{}, ConvWeightGradient{.shape = s, .type = target.type, .dbias = &there})));
+    });
+}
+
+TEST_CASE("conv weight gradient agrees with the reference with and without tensor cores") {
+  for (const int architecture : {75, 80})
+    for (const ConvShape& s : tiled_shapes())
+      for_each_simt_target(architecture, [&](const Target& target) {
+        CAPTURE(s.c_in);
+        CAPTURE(s.c_out);
+        Tolerance in_float = sum_of(count_y(s) / s.c_out);
+        in_float.bf16_relative = 0;
+        for (const bool bias : {true, false})
+          compare(
+              target, [&](Arena& m) { return weight_gradient(m, s, bias); }, in_float);
+      });
+}
+
+TEST_CASE("conv weight gradient in tf32 rounds its factors to 10 bits of mantissa") {
+  for (const ConvShape& s : tiled_shapes())
+    for_each_simt_target(80, [&](const Target& target) {
+      if (target.type != DType::f32) return;
+      CAPTURE(s.c_in);
+      CAPTURE(s.c_out);
+      const auto allowed = [&](Arena& m) {
+        ConvWeightGradient op = weight_gradient(m, s);
+        op.allow_tf32 = true;
+        return op;
+      };
+      // A factor is off by up to 2^-11 of itself, a product by 2^-10; in a sum of random products
+      // the errors add up as the products do: six times their usual size, as in sum_of.
+      Tolerance tolerance = sum_of(count_y(s) / s.c_out);
+      tolerance.relative += 6 * 0x1p-10;
+      compare(target, allowed, tolerance);
+      // Few bits: nothing is rounded.
+      compare(target,
+              [&](Arena& m) {
+                ConvWeightGradient op = allowed(m);
+                op.x = m.input("short x", integers("x", count_x(s)));
+                op.dy = m.input("short dy", integers("dy", count_y(s)));
+                return op;
+              },
+              {});
     });
 }
 
