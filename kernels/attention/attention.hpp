@@ -44,6 +44,14 @@ void run(Cpu, const AttentionBackward& op);
 std::size_t workspace_bytes(Cpu, const AttentionForward& op);
 std::size_t workspace_bytes(Cpu, const AttentionBackward& op);
 
+void run(Cuda, const AttentionForward& op);
+void run(Cuda, const AttentionBackward& op);
+std::size_t workspace_bytes(Cuda, const AttentionBackward& op);
+
+void run(Simt, const AttentionForward& op);
+void run(Simt, const AttentionBackward& op);
+std::size_t workspace_bytes(Simt, const AttentionBackward& op);
+
 /// Multiplications and additions of the matrix products: two forward, five backward (one
 /// recomputed).
 inline double flop_count(const AttentionShape& s) {
