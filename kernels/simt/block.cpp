@@ -30,8 +30,7 @@ dim3 position(std::size_t linear, const dim3& extent) {
 }
 
 bool is_same_line(const Location& a, const Location& b) {
-  return a.line() == b.line() && a.column() == b.column() &&
-         (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
+  return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
 }
 
 /// Shared memory of a block and the margins in it.

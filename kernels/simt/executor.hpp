@@ -16,7 +16,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <source_location>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -86,15 +85,25 @@ struct Thread {
 };
 extern thread_local constinit Thread* self;
 
+/// A line of a kernel's source: of the call, where it is a default argument. (std::source_location
+/// is not there for clang-tidy 14.)
+struct Location {
+  const char* file = "";
+  unsigned line = 0;
+  static constexpr Location current(const char* file = __builtin_FILE(),
+                                    unsigned line = __builtin_LINE()) {
+    return {file, line};
+  }
+};
+
 /// A place in a kernel: a line, or the machine code that a line was compiled to.
 struct Site {
-  std::source_location line;
+  Location line;
   const void* code = nullptr;
-  Site(std::source_location where) : line(where) {}  // NOLINT(google-explicit-constructor)
-  explicit Site(const void* return_address) : line(), code(return_address) {}
+  Site(Location where) : line(where) {}  // NOLINT(google-explicit-constructor)
+  explicit Site(const void* return_address) : code(return_address) {}
   static Site nowhere() { return Site(nullptr); }
 };
-using Location = std::source_location;
 
 /// Ends the launch with a fault of the calling thread.
 [[noreturn]] void fail(std::string what, Site where);

@@ -47,8 +47,8 @@ std::string to_text(const dim3& v) {
 
 std::string to_text(const Site& where) {
   if (where.code) return line_of_code(where.code);
-  if (where.line.line() == 0) return {};
-  return fmt::format("{}:{}", without_folders(where.line.file_name()), where.line.line());
+  if (where.line.line == 0) return {};
+  return fmt::format("{}:{}", without_folders(where.line.file), where.line.line);
 }
 
 }  // namespace anaphase::simt

@@ -25,6 +25,11 @@ namespace {
 
 constexpr std::size_t guard_bytes = 64;
 constexpr unsigned char guard_value = 0xA5;
+#if defined(ANAPHASE_SIMT_CHECK)
+constexpr bool has_checked_kernels = true;
+#else
+constexpr bool has_checked_kernels = false;
+#endif
 
 double rounded(double value, DType type) {
   if (type == DType::f64) return value;
@@ -115,7 +120,8 @@ void for_each_simt_target([[maybe_unused]] int architecture,
 #endif
 }
 
-/// Elements in the memory of a device, with guard bytes behind them.
+/// Elements in the memory of a device, with guard bytes behind them: none where the executor checks
+/// each access, so that it sees a read of them.
 struct Arena::Buffer {
   Stream stream;
   DType type;
@@ -124,10 +130,10 @@ struct Arena::Buffer {
 
   Buffer(Stream device, DType element, std::int64_t elements)
       : stream(device), type(element), count(elements) {
-    data = kernels::allocate_memory(stream, bytes() + guard_bytes);
+    data = kernels::allocate_memory(stream, bytes() + guard());
     REQUIRE(data != nullptr);
     const bool integers = type == DType::i32 || type == DType::u64;
-    std::vector<unsigned char> start(bytes() + guard_bytes, guard_value);
+    std::vector<unsigned char> start(bytes() + guard(), guard_value);
     std::memset(start.data(), integers ? 0x80 : 0xFF, bytes());  // 0xFF: NaN in every floating type
     kernels::copy_to_device(stream, data, start.data(), start.size());
   }
@@ -135,15 +141,18 @@ struct Arena::Buffer {
   Buffer(const Buffer&) = delete;
 
   std::size_t bytes() const { return count * size_of(type); }
+  std::size_t guard() const {
+    return has_checked_kernels && stream.kind == kernels::DeviceKind::simt ? 0 : guard_bytes;
+  }
   void write(const void* values) const { kernels::copy_to_device(stream, data, values, bytes()); }
   std::vector<unsigned char> read() const {
-    std::vector<unsigned char> all(bytes() + guard_bytes);
+    std::vector<unsigned char> all(bytes() + guard());
     kernels::copy_to_host(stream, all.data(), data, all.size());
     return all;
   }
   bool guard_is_whole() const {
     const std::vector<unsigned char> all = read();
-    return std::all_of(all.end() - guard_bytes, all.end(),
+    return std::all_of(all.begin() + static_cast<std::ptrdiff_t>(bytes()), all.end(),
                        [](unsigned char byte) { return byte == guard_value; });
   }
 };
