@@ -63,40 +63,57 @@ void run(Cpu, const ResampleForward& op) {
 void run(Cpu, const ResampleBackward& op) {
   constexpr int segment = 256;  // channels summed together
   constexpr int group = 4;      // output pixels of a row summed together
+  constexpr int task_rows = 4;  // rows whose columns look at the same outputs
   with_cpu_type(op.type, [&](auto tag) {
     using T = decltype(tag);
     constexpr decltype(&sum_pixels<1, 1, true, T, float>) add_pixels[group] = {
         sum_pixels<1, 1, true>, sum_pixels<1, 2, true>, sum_pixels<1, 3, true>,
         sum_pixels<1, 4, true>};
+    struct Row {
+      Outputs d, h;
+      const T* dy;  // of its sample
+      T* dx;
+    };
     const ResampleShape& s = op.shape;
     const Axes axes(s);
-    const std::int64_t out_line = std::int64_t{s.out_w} * s.c;
-    const std::int64_t work = s.w * s.c + s.out_d * s.out_h * out_line / (s.d * s.h);
-    parallel_for(std::int64_t{s.n} * s.d * s.h, work, [&](std::int64_t r) {
-      const std::int64_t h = r % s.h, d = r / s.h % s.d, n = r / s.h / s.d;
-      const Outputs ds = axes.d.outputs_of(d), hs = axes.h.outputs_of(h);
-      const T* dy = static_cast<const T*>(op.dy) + n * s.out_d * s.out_h * out_line;
+    const bool linear = s.mode != ResampleMode::nearest;  // else all weights are 1
+    const std::int64_t line = std::int64_t{s.w} * s.c, out_line = std::int64_t{s.out_w} * s.c;
+    const std::int64_t rows = std::int64_t{s.n} * s.d * s.h;
+    const std::int64_t work = line + s.out_d * s.out_h * out_line / (s.d * s.h);
+    parallel_for(chunks_of(rows, task_rows), task_rows * work, [&](std::int64_t task) {
+      Row row_of[task_rows];
+      const std::int64_t first_row = task * task_rows;
+      const auto count = static_cast<int>(std::min<std::int64_t>(task_rows, rows - first_row));
+      for (int k = 0; k < count; ++k) {
+        const std::int64_t r = first_row + k, h = r % s.h, d = r / s.h % s.d, n = r / s.h / s.d;
+        row_of[k] = {axes.d.outputs_of(d), axes.h.outputs_of(h),
+                     static_cast<const T*>(op.dy) + n * s.out_d * s.out_h * out_line,
+                     static_cast<T*>(op.dx) + r * line};
+      }
       for (int i = 0; i < s.w * ((s.c + segment - 1) / segment); ++i) {
         const int w = i % s.w, first = i / s.w * segment;
         const Outputs ws = axes.w.outputs_of(w);
         const int channels = std::min(segment, s.c - first);
-        float sum[segment];
-        std::fill(sum, sum + channels, 0.0F);
-        for (int p = ws.begin; p < ws.end; p += group) {
-          const int count = std::min(group, ws.end - p);
-          float weight[group];
-          for (int k = 0; k < count; ++k) weight[k] = ws.weight(p + k);
-          for (int od = ds.begin; od < ds.end; ++od)
-            for (int oh = hs.begin; oh < hs.end; ++oh) {
-              const float row_weight = ds.weight(od) * hs.weight(oh);
-              const T* row = dy + (std::int64_t{od} * s.out_h + oh) * out_line + first;
-              add_pixels[count - 1](&row, &row_weight, std::int64_t{p} * s.c, weight, s.c, channels,
-                                    sum);
-            }
-        }
-        T* dx = static_cast<T*>(op.dx) + (r * s.w + w) * s.c + first;
+        for (int k = 0; k < count; ++k) {
+          const Row& row = row_of[k];
+          float sum[segment];
+          std::fill(sum, sum + channels, 0.0F);
+          for (int p = ws.begin; p < ws.end; p += group) {
+            const int pixels = std::min(group, ws.end - p);
+            float weight[group] = {1, 1, 1, 1};
+            for (int j = 0; linear && j < pixels; ++j) weight[j] = ws.weight(p + j);
+            for (int od = row.d.begin; od < row.d.end; ++od)
+              for (int oh = row.h.begin; oh < row.h.end; ++oh) {
+                const float row_weight = linear ? row.d.weight(od) * row.h.weight(oh) : 1;
+                const T* dy = row.dy + (std::int64_t{od} * s.out_h + oh) * out_line + first;
+                add_pixels[pixels - 1](&dy, &row_weight, std::int64_t{p} * s.c, weight, s.c,
+                                       channels, sum);
+              }
+          }
+          T* dx = row.dx + std::int64_t{w} * s.c + first;
 #pragma omp simd
-        for (int c = 0; c < channels; ++c) store(dx[c], sum[c]);
+          for (int c = 0; c < channels; ++c) store(dx[c], sum[c]);
+        }
       }
     });
   });
