@@ -23,7 +23,7 @@ __device__ float entropy_of(const RowSoftmax<T, C>& softmax) {
 }
 
 template <class T, int C>
-__global__ void __launch_bounds__(sum_threads<C>)
+__global__ void __launch_bounds__(sum_threads<C>, 2)
     class_use_sums(std::int64_t rows, int classes, const T* logits, float* partial) {
   RowSums<C, 1, 1> sums(classes);
   for_each_pack<T, C>(rows, [&](std::int64_t first, int count) {

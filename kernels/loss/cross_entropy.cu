@@ -12,7 +12,7 @@ namespace anaphase::kernels {
 namespace {
 
 template <class T, int C>
-__global__ void __launch_bounds__(sum_threads<C>)
+__global__ void __launch_bounds__(sum_threads<C>, 2)
     cross_entropy_sums(std::int64_t rows, int classes, const T* logits, const std::int32_t* labels,
                        float* partial) {
   RowSums<C, 0, 2> sums(classes);

@@ -16,7 +16,7 @@ namespace anaphase::kernels {
 namespace {
 
 template <class T, int C>
-__global__ void __launch_bounds__(sum_threads<C>)
+__global__ void __launch_bounds__(sum_threads<C>, 2)
     dice_sums(std::int64_t rows, int classes, const T* logits, const std::int32_t* labels,
               float* partial) {
   RowSums<C, 3, 0> sums(classes);

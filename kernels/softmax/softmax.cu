@@ -9,10 +9,10 @@
 // the least possible for up to 8 classes; more are read up to three times, of which the last two
 // come from the L1 cache (a warp's four rows of 255 classes are 4 KiB). Operations: about 15 an
 // element (an exponential is 8), against the 20 that an H100 does while it moves a byte. So the
-// kernels are bound by memory. A thread reads its rows in whole 16-byte vectors (softmax_rows.cuh),
-// one vector for 2 and 4 classes; with 3, 5, 6 and 7 a warp's vectors stand apart, each load picks
-// pieces of twice as many sectors, and the L1 cache joins them. A row never leaves its
-// thread, so writing over the input is safe.
+// kernels are bound by memory. A thread reads its rows in whole 16-byte vectors (softmax_rows.cuh):
+// one for 2 and 4 classes; where it takes several, a warp's vectors stand apart, each load touches
+// twice as many sectors as it uses, and the L1 cache joins them. A row never leaves its thread, so
+// writing over the input is safe.
 
 namespace anaphase::kernels {
 namespace {
