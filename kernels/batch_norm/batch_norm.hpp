@@ -67,4 +67,14 @@ void run(Cpu, const BatchNormBackward& op);
 std::size_t workspace_bytes(Cpu, const BatchNormForward& op);
 std::size_t workspace_bytes(Cpu, const BatchNormBackward& op);
 
+void run(Cuda, const BatchNormForward& op);
+void run(Cuda, const BatchNormBackward& op);
+std::size_t workspace_bytes(Cuda, const BatchNormForward& op);
+std::size_t workspace_bytes(Cuda, const BatchNormBackward& op);
+
+void run(Simt, const BatchNormForward& op);
+void run(Simt, const BatchNormBackward& op);
+std::size_t workspace_bytes(Simt, const BatchNormForward& op);
+std::size_t workspace_bytes(Simt, const BatchNormBackward& op);
+
 }  // namespace anaphase::kernels
