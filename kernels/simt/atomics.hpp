@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "kernels/simt/memory_check.hpp"
+#include "kernels/simt/executor.hpp"
 
 namespace anaphase::simt {
 

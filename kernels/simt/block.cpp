@@ -92,7 +92,7 @@ void Block::prepare(const Launch& launch, std::size_t number) {
     shared_.reset(static_cast<unsigned char*>(std::aligned_alloc(128, arena_bytes)));
     if (!shared_) throw Fault("the executor got no memory for shared memory");
   }
-  if (launch.is_checked) own_shared_memory(shared_.get(), arena_bytes);
+  own_shared_memory(shared_.get(), arena_bytes);
   ++block_serial;
   static_bytes_ = 0;
   shared_used_ = 128;
@@ -102,6 +102,9 @@ void Block::prepare(const Launch& launch, std::size_t number) {
 std::optional<std::string> Block::run(const Launch& launch, std::uint64_t launch_number,
                                       std::size_t number) {
   begin_checks(launch, launch_number, number);
+  const struct AtReturn {
+    ~AtReturn() { end_checks(); }
+  } at_return;
   prepare(launch, number);
   leave(caller_, next(), false);
   const ThreadRun* last = std::exchange(running_, nullptr);
@@ -142,7 +145,7 @@ ThreadRun* Block::next() {
 void Block::enter(ThreadRun& thread) {
   running_ = &thread;
   self = &thread;
-  if (launch_->is_checked) own_memory(thread.fiber->stack, thread.fiber->stack_bytes);
+  own_memory(thread.fiber->stack, thread.fiber->stack_bytes);
 }
 
 Fiber* Block::idle_fiber() {

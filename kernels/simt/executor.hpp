@@ -137,7 +137,7 @@ void warp_barrier(unsigned mask, Location where);
 /// Lanes of the calling thread's warp that have not ended.
 unsigned live_lanes();
 
-// Shared memory.
+// Memory.
 
 /// The block's dynamic shared memory.
 void* dynamic_shared_memory();
@@ -150,6 +150,10 @@ struct SharedArrayState {
 };
 /// Its memory in the running block; fills it with NaN the first time.
 void* static_shared_memory(SharedArrayState& array, std::size_t bytes);
+
+/// Atomic compare and exchange of 4 or 8 bytes, checked; `expected` gets what was there.
+bool compare_exchange(void* address, std::size_t bytes, void* expected, const void* desired,
+                      Location where);
 
 /// cp.async: `size` bytes, of which `bytes` are those of `from` and the rest zeros. They are NaN
 /// until they are waited for.

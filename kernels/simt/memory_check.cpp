@@ -57,7 +57,6 @@ struct WarpOrder {
 
 /// What the checks know of the block and thread that run on this thread of the operating system.
 struct Checks {
-  bool is_on = false;
   std::uint32_t launch = 0, block = 0;  // their numbers
   std::uint32_t epoch = 0;              // counts barriers, of all blocks so far
   bool has_fence = false, has_atomic = false;
@@ -68,10 +67,8 @@ struct Checks {
   std::array<WarpOrder, 32> warps;
 };
 
-Checks& checks() {
-  thread_local Checks checks;
-  return checks;
-}
+/// Null outside of checked kernels.
+thread_local constinit Checks* checks = nullptr;
 
 std::uint16_t number_of(const Thread& thread) {
   return static_cast<std::uint16_t>(thread.warp * 32 + thread.lane);
@@ -93,7 +90,7 @@ const char* verb(AccessKind kind) {
 /// Ends the launch; `text()` makes the sentence, none of which stays behind on the heap.
 template <class Text>
 [[noreturn]] void report(const Site& where, const Text& text) {
-  checks().is_on = false;
+  checks = nullptr;
   std::string what = text();
   fail(std::move(what), where);
 }
@@ -316,9 +313,10 @@ bool is_built_in(const Checks& c, const Byte* address) {
 }  // namespace
 
 void begin_checks(const Launch& launch, std::uint64_t launch_number, std::size_t block) {
-  Checks& c = checks();
-  c.is_on = launch.is_checked;
-  if (!c.is_on) return;
+  if (!launch.is_checked) return;
+  thread_local Checks mine;
+  checks = &mine;
+  Checks& c = mine;
   c.launch = static_cast<std::uint32_t>(launch_number) & 0x7fffffffU;
   c.block = static_cast<std::uint32_t>(block);
   ++c.epoch;
@@ -331,17 +329,21 @@ void begin_checks(const Launch& launch, std::uint64_t launch_number, std::size_t
   }
 }
 
+void end_checks() {
+  checks = nullptr;
+}
+
 void own_memory(const void* stack, std::size_t stack_bytes) {
-  checks().stack = Range(stack, stack_bytes);
+  if (checks) checks->stack = Range(stack, stack_bytes);
 }
 
 void pass_barrier() {
-  ++checks().epoch;
+  if (checks) ++checks->epoch;
 }
 
 void pass_warp_barrier(unsigned mask, unsigned live) {
-  Checks& c = checks();
-  if (!c.is_on) return;
+  if (!checks) return;
+  Checks& c = *checks;
   WarpOrder& order = c.warps[self->warp];
   ++order.tick;
   if ((live & ~mask) == 0) {
@@ -355,25 +357,23 @@ void pass_warp_barrier(unsigned mask, unsigned live) {
 }
 
 void pass_fence() {
-  checks().has_fence = true;
+  if (checks) checks->has_fence = true;
 }
 
 void own_shared_memory(const void* data, std::size_t bytes) {
-  Checks& c = checks();
-  if (c.shared.begin == data) return;
+  if (!checks || checks->shared.begin == data) return;
+  Checks& c = *checks;
   c.shared = Range(data, bytes);
   c.cells.assign((bytes + unit - 1) / unit, {});
 }
 
 void add_shared_array(const void* data, std::size_t bytes) {
-  Checks& c = checks();
-  if (c.is_on) c.arrays.emplace_back(data, bytes);
+  if (checks) checks->arrays.emplace_back(data, bytes);
 }
 
 void check_access(const void* address, std::size_t bytes, AccessKind kind, const Site& where) {
-  if (!self) return;
-  Checks& c = checks();
-  if (!c.is_on) return;
+  if (!checks) return;
+  Checks& c = *checks;
   const auto* at = static_cast<const Byte*>(address);
   if (c.stack.holds(at)) return;
   if (c.shared.holds(at)) return check_shared(c, at, bytes, kind, where);
@@ -388,8 +388,8 @@ void check_access(const void* address, std::size_t bytes, AccessKind kind, const
 }
 
 void begin_async_write(const void* address, std::size_t bytes, const Site& where) {
-  Checks& c = checks();
-  if (!c.is_on) return;
+  if (!checks) return;
+  Checks& c = *checks;
   if (!c.shared.holds(static_cast<const Byte*>(address)))
     report(where,
            [] { return std::string("an asynchronous copy writes to memory that is not shared"); });
@@ -398,8 +398,8 @@ void begin_async_write(const void* address, std::size_t bytes, const Site& where
 }
 
 void end_async_write(const void* address, std::size_t bytes, const Site& where) {
-  Checks& c = checks();
-  if (!c.is_on) return;
+  if (!checks) return;
+  Checks& c = *checks;
   set_pending(c, address, bytes, false);
   check_access(address, bytes, AccessKind::write, where);
 }

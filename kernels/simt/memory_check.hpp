@@ -23,6 +23,7 @@ inline constexpr std::size_t shared_margin = 64;
 // What the executor tells the checks of the block that this thread of the operating system runs.
 
 void begin_checks(const Launch& launch, std::uint64_t launch_number, std::size_t block);
+void end_checks();
 /// The memory that is the running CUDA thread's own.
 void own_memory(const void* stack, std::size_t stack_bytes);
 /// All threads of the block have come to a barrier.
@@ -45,9 +46,5 @@ void check_access(const void* address, std::size_t bytes, AccessKind kind, const
 /// A copy that writes to shared memory at any time until it ends; nobody may read meanwhile.
 void begin_async_write(const void* address, std::size_t bytes, const Site& where);
 void end_async_write(const void* address, std::size_t bytes, const Site& where);
-
-/// Atomic compare and exchange of 4 or 8 bytes, checked; `expected` gets what was there.
-bool compare_exchange(void* address, std::size_t bytes, void* expected, const void* desired,
-                      Location where);
 
 }  // namespace anaphase::simt
