@@ -26,7 +26,7 @@ struct Levels {
 
 template <class T, bool Whole>
 __global__ void __launch_bounds__(piece_threads) add_noise(ForwardNoise op) {
-  constexpr int N = lanes_of<T>;
+  constexpr int N = piece_of<T, Whole>;
   for_each_piece<N>(op.n, op.per_sample, [&](int sample, std::int64_t begin) {
     const std::int64_t at = sample * op.per_sample + begin, left = op.per_sample - begin;
     Vector<float, N> x = load_piece<N, Whole>(static_cast<const T*>(op.x) + at, left);
@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(piece_threads) add_noise(ForwardNoise op) {
 
 template <class T, bool Whole>
 __global__ void __launch_bounds__(piece_threads) scale_gradient(ForwardNoiseBackward op) {
-  constexpr int N = lanes_of<T>;
+  constexpr int N = piece_of<T, Whole>;
   for_each_piece<N>(op.n, op.per_sample, [&](int sample, std::int64_t begin) {
     const std::int64_t at = sample * op.per_sample + begin, left = op.per_sample - begin;
     Vector<float, N> d = load_piece<N, Whole>(static_cast<const T*>(op.dx_t) + at, left);
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(piece_threads) scale_gradient(ForwardNoiseBack
 
 template <class T, bool Whole>
 __global__ void __launch_bounds__(piece_threads) remove_noise(PredictClean op) {
-  constexpr int N = lanes_of<T>;
+  constexpr int N = piece_of<T, Whole>;
   for_each_piece<N>(op.n, op.per_sample, [&](int sample, std::int64_t begin) {
     const std::int64_t at = sample * op.per_sample + begin, left = op.per_sample - begin;
     Vector<float, N> x = load_piece<N, Whole>(static_cast<const T*>(op.x_t) + at, left);
@@ -71,19 +71,19 @@ __global__ void __launch_bounds__(piece_threads) remove_noise(PredictClean op) {
 
 void run(Gpu gpu, const ForwardNoise& op) {
   with_pieces(op, [&]<class T, class Whole>(T, Whole) {
-    launch<add_noise<T, Whole::value>>(gpu, piece_grid(op, lanes_of<T>), op);
+    launch<add_noise<T, Whole::value>>(gpu, piece_grid(op, piece_of<T, Whole::value>), op);
   });
 }
 
 void run(Gpu gpu, const ForwardNoiseBackward& op) {
   with_pieces(op, [&]<class T, class Whole>(T, Whole) {
-    launch<scale_gradient<T, Whole::value>>(gpu, piece_grid(op, lanes_of<T>), op);
+    launch<scale_gradient<T, Whole::value>>(gpu, piece_grid(op, piece_of<T, Whole::value>), op);
   });
 }
 
 void run(Gpu gpu, const PredictClean& op) {
   with_pieces(op, [&]<class T, class Whole>(T, Whole) {
-    launch<remove_noise<T, Whole::value>>(gpu, piece_grid(op, lanes_of<T>), op);
+    launch<remove_noise<T, Whole::value>>(gpu, piece_grid(op, piece_of<T, Whole::value>), op);
   });
 }
 

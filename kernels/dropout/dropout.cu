@@ -16,7 +16,7 @@ namespace {
 
 template <class T, bool Whole>
 __global__ void __launch_bounds__(piece_threads) dropout(Dropout op, float scale) {
-  constexpr int N = lanes_of<T>;
+  constexpr int N = piece_of<T, Whole>;
   for_each_piece<N>(op.n, op.per_sample, [&](int sample, std::int64_t begin) {
     const std::int64_t at = sample * op.per_sample + begin, left = op.per_sample - begin;
     Vector<float, N> v = load_piece<N, Whole>(static_cast<const T*>(op.x) + at, left);
@@ -31,7 +31,8 @@ __global__ void __launch_bounds__(piece_threads) dropout(Dropout op, float scale
 
 void run(Gpu gpu, const Dropout& op) {
   with_pieces(op, [&]<class T, class Whole>(T, Whole) {
-    launch<dropout<T, Whole::value>>(gpu, piece_grid(op, lanes_of<T>), op, 1 / (1 - op.rate));
+    launch<dropout<T, Whole::value>>(gpu, piece_grid(op, piece_of<T, Whole::value>), op,
+                                     1 / (1 - op.rate));
   });
 }
 

@@ -2,9 +2,9 @@
 #pragma once
 
 // Random numbers for the GPU kernels, and the loop that goes with them. A block of Philox serves
-// four neighbouring elements of a sample; a thread computes a piece, as many elements as fill 16
-// bytes (4 in f32, 8 in bf16), in one go. Pieces are whole where a sample's length is a multiple of
-// them, which images are; then they are loaded and stored as vectors, else element by element.
+// four neighbouring elements of a sample; a thread computes a piece in one go. Where the length of
+// samples allows, as that of images does, a piece is what fills 16 bytes (4 elements in f32, 8 in
+// bf16), loaded and stored as a vector; else it is 4 elements, accessed one by one.
 
 #include "kernels/common/gpu/vector.cuh"
 #include "kernels/random/normal.hpp"
@@ -13,8 +13,12 @@ namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
 
 inline constexpr int piece_threads = 256;
 
+/// Elements of a piece.
+template <class T, bool Whole>
+inline constexpr int piece_of = Whole ? lanes_of<T> : 4;
+
 /// f(T{}, Whole{}) with the type of the operation's elements and std::true_type where all pieces
-/// are whole, else std::false_type.
+/// are whole 16 bytes, else std::false_type.
 template <class Operation, class F>
 void with_pieces(const Operation& op, F&& f) {
   with_gpu_type(op.type, [&]<class T>(T zero) {

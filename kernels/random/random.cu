@@ -12,14 +12,14 @@
 // 1.75 GHz against 3.35 TB/s), so instructions bound this kernel. Hence one thread uses all of a
 // block, and logarithm, sine and cosine are the short polynomials of kernels/random/normal.hpp
 // (the hardware's approximations would lose the logarithm next to 1, and with it the promise of
-// the same numbers on every device). 30 to 50 registers.
+// the same numbers on every device). 20 to 50 registers.
 
 namespace anaphase::kernels {
 namespace {
 
 template <class T, bool Whole>
 __global__ void __launch_bounds__(piece_threads) random_normal(RandomNormal op) {
-  constexpr int N = lanes_of<T>;
+  constexpr int N = piece_of<T, Whole>;
   for_each_piece<N>(op.n, op.per_sample, [&](int sample, std::int64_t begin) {
     store_piece<Whole>(static_cast<T*>(op.y) + sample * op.per_sample + begin,
                        normals<N>(op.keys[sample], op.draw, begin), op.per_sample - begin);
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(piece_threads) random_integer(RandomInteger op
 
 void run(Gpu gpu, const RandomNormal& op) {
   with_pieces(op, [&]<class T, class Whole>(T, Whole) {
-    launch<random_normal<T, Whole::value>>(gpu, piece_grid(op, lanes_of<T>), op);
+    launch<random_normal<T, Whole::value>>(gpu, piece_grid(op, piece_of<T, Whole::value>), op);
   });
 }
 
