@@ -12,7 +12,8 @@
 #include "kernels/common/gpu/exponential.cuh"
 #include "kernels/common/gpu/vector.cuh"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 inline constexpr float log2_of_e = 1.44269504F;
 
@@ -121,4 +122,5 @@ __device__ void copy_rows(const AttentionShape& s, const Rows<const T>& rows, in
   }
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

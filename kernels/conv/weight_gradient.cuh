@@ -13,7 +13,8 @@
 #include "kernels/common/gpu/vector.cuh"
 #include "kernels/conv/conv.hpp"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 /// On the CUDA cores: a thread has Rows x Columns sums, in quads of 4 x 4 that lie M / (Rows / 4)
 /// and N / (Columns / 4) apart, so that neighbours read neighbouring 16 bytes.
@@ -345,4 +346,5 @@ __global__ void __launch_bounds__(Tile::threads, 512 / Tile::threads)
   if (sums_dy && bias_channel < p.c_out) p.dbias[part + bias_channel] = dy_sum;
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

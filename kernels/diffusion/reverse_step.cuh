@@ -7,7 +7,8 @@
 #include "kernels/diffusion/ladder.hpp"
 #include "kernels/random/philox.cuh"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 /// A NaN stays a NaN.
 __device__ inline float clamp(float x, float low, float high) {
@@ -69,4 +70,5 @@ __device__ inline float normal_of_element(std::uint64_t key, std::uint32_t draw,
   return lane < 2 ? (lane == 0 ? z[0] : z[1]) : (lane == 2 ? z[2] : z[3]);
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

@@ -7,7 +7,8 @@
 
 #include "kernels/softmax/softmax_rows.cuh"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 /// Threads of a block that sums over rows of C classes.
 template <int C>
@@ -138,4 +139,5 @@ __device__ inline float value_at(const float* pointer) {
   return pointer == nullptr ? 0.0F : *pointer;
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

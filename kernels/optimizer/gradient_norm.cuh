@@ -5,7 +5,8 @@
 
 #include "kernels/common/gpu/launch.cuh"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 /// Norm and scale, as kernels/optimizer/optimizer.hpp defines them, from the sum of all squares.
 __device__ inline void write_norm(double squares, float limit, float* norm_out, float* scale_out) {
@@ -16,4 +17,5 @@ __device__ inline void write_norm(double squares, float limit, float* norm_out, 
   *scale_out = scale;
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

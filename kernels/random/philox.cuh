@@ -9,7 +9,8 @@
 #include "kernels/common/gpu/vector.cuh"
 #include "kernels/random/normal.hpp"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 inline constexpr int piece_threads = 256;
 
@@ -91,4 +92,5 @@ __device__ Vector<float, N> normals(std::uint64_t key, std::uint32_t draw, std::
   return z;
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

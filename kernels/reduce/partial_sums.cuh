@@ -7,7 +7,8 @@
 
 #include "kernels/common/gpu/reduce.cuh"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 inline constexpr int reduction_threads = 256;
 
@@ -34,4 +35,5 @@ __device__ inline double sum_of_partials(int count, const double* partial) {
   return total[0];
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

@@ -15,7 +15,8 @@
 #include "kernels/common/gpu/vector.cuh"
 #include "kernels/softmax/softmax.hpp"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 inline constexpr int row_threads = 256;  // of a block
 
@@ -256,4 +257,5 @@ struct RowSoftmax : RowMaximum<T, C> {
   __device__ float probability(int k) const { return expf(below_largest(k)) * inverse; }
 };
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

@@ -5,7 +5,8 @@
 
 #include "kernels/common/gpu/launch.cuh"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 /// Within 3 ulp; 0 and 1 at the ends, NaN for NaN.
 __device__ inline float sigmoid_of(float x) {
@@ -55,4 +56,5 @@ __device__ inline float activation_slope(const ActivationParameters& activation,
   return 1;
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

@@ -7,7 +7,8 @@
 
 #include "kernels/common/gpu/launch.cuh"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 /// Copies 16 bytes, or writes 16 zeros where not `valid` (`from` is not read then, but has to be a
 /// global address). Both addresses are multiples of 16. Kept: the bytes stay in the L1 cache, for
@@ -66,4 +67,5 @@ __device__ void async_wait() {
 #endif
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

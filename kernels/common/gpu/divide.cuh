@@ -9,7 +9,8 @@
 
 #include "kernels/common/gpu/launch.cuh"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 /// A divisor, at least 1, of numbers from 0 to 2^31 - 1.
 class Divisor {
@@ -36,4 +37,5 @@ class Divisor {
   unsigned multiplier_;
 };
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

@@ -3,7 +3,8 @@
 
 #include "kernels/common/gpu/launch.cuh"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 /// 2^x within 2 ulp, in one instruction; 0 where that would be subnormal.
 __device__ inline float fast_exp2(float x) {
@@ -16,4 +17,5 @@ __device__ inline float fast_exp2(float x) {
 #endif
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

@@ -32,7 +32,8 @@
 #define ANAPHASE_WHERE , simt::Location where = simt::Location::current()
 #endif
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 #if defined(__CUDACC__)
 using Gpu = Cuda;
@@ -173,4 +174,5 @@ __device__ void for_each_cell(std::int64_t rows, int columns, Body&& body) {
   }
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

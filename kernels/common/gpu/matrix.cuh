@@ -25,7 +25,8 @@
 #include "kernels/simt/matrix.hpp"
 #endif
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 /// Two floats rounded to bf16, as a register of a fragment holds them.
 __device__ inline std::uint32_t bf16_pair(float low, float high) {
@@ -123,4 +124,5 @@ __device__ void load_matrices_2(std::uint32_t (&r)[2], const void* row ANAPHASE_
 #endif
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

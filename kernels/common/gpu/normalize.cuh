@@ -7,7 +7,8 @@
 #include "kernels/common/gpu/reduce.cuh"
 #include "kernels/common/gpu/vector.cuh"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 /// A block's part of every row (pixel): some neighbouring channels, cut into `vectors` vectors of
 /// up to 16 bytes. Thread t takes vector t % vectors of row t / vectors and of every `rows`-th row
@@ -91,9 +92,22 @@ __device__ void column_sums(const float (&value)[N], const Slab& slab, float* su
   fold_rows<Threads>(sums, slab.rows, slab.vectors * N);
 }
 
-/// Count, mean and sum of squared deviations from the mean of N sets of equal count. Sets are
-/// merged as by Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing
-/// Sample Variances", 1979.
+/// sum[i] += the sum of value(l) over the lanes l of run i, added up by themselves first: short
+/// sums lose less.
+template <int Run, int Runs, class Value>
+__device__ void add_runs(float (&sum)[Runs], Value&& value) {
+#pragma unroll
+  for (int i = 0; i < Runs; ++i) {
+    float of_run = value(i * Run);
+#pragma unroll
+    for (int l = i * Run + 1; l < (i + 1) * Run; ++l) of_run += value(l);
+    sum[i] += of_run;
+  }
+}
+
+/// Count, mean and sum of squared deviations from the mean of N sets of equal count, one for each
+/// run of lanes of a vector. Sets are merged as by Chan, Golub and LeVeque, "Updating Formulae and
+/// a Pairwise Algorithm for Computing Sample Variances", 1979.
 template <int N>
 struct Moments {
   float count = 0;
@@ -110,6 +124,29 @@ struct Moments {
     }
     count = total;
   }
+
+  /// Merges what a thread holds at once: two passes over registers, relative to `center`.
+  template <int Held, class T, int Lanes>
+  __device__ void add_rows(const RowWalk& walk, Vector<T, Lanes> (&x)[Held],
+                           const float (&center)[N]) {
+    constexpr int run = Lanes / N;
+    float n = 0, of_mean[N] = {}, of_square[N] = {};
+    walk.for_each<Held>([&](int k, std::int64_t) {
+      n += run;
+      add_runs<run>(of_mean, [&](int l) { return static_cast<float>(x[k][l]) - center[l / run]; });
+    });
+#pragma unroll
+    for (int i = 0; i < N; ++i) of_mean[i] /= n;
+    walk.for_each<Held>([&](int k, std::int64_t) {
+      forget_origin(x[k]);
+      add_runs<run>(of_square, [&](int l) {
+        const float deviation = static_cast<float>(x[k][l]) - center[l / run] - of_mean[l / run];
+        return deviation * deviation;
+      });
+    });
+    merge(n, of_mean, of_square);
+  }
 };
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

@@ -5,7 +5,8 @@
 
 #include "kernels/common/gpu/shared.cuh"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 inline constexpr unsigned all_lanes = 0xffffffffU;
 
@@ -48,4 +49,5 @@ __device__ void block_sums(T (&value)[N], SharedArray<T, N * Threads / 32>& part
   __syncthreads();
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

@@ -9,7 +9,8 @@
 
 #include "kernels/common/gpu/launch.cuh"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 /// A matrix of independent items [rows, columns], cut into tiles of up to `most_rows` rows. A block
 /// of `threads` threads takes a tile (blockIdx.x) and the columns that blockIdx.y stands for.
@@ -70,4 +71,5 @@ struct RowTiles {
   }
 };
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

@@ -6,7 +6,8 @@
 
 #include "kernels/common/gpu/launch.cuh"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
 
 /// N elements that lie together, aligned to their size.
 template <class T, int N>
@@ -71,6 +72,19 @@ __device__ void store_float(T* to, const Vector<float, N>& value) {
   store(to, raw);
 }
 
+/// Hides from the compiler where a value came from, so that what has been computed from it is
+/// computed again where it is wanted again, instead of held in registers meanwhile.
+template <class T, int N>
+__device__ void forget_origin([[maybe_unused]] Vector<T, N>& value) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (sizeof(value) % 4 == 0) {
+    auto* words = reinterpret_cast<unsigned*>(&value);
+#pragma unroll
+    for (int i = 0; i < static_cast<int>(sizeof(value) / 4); ++i) asm volatile("" : "+r"(words[i]));
+  }
+#endif
+}
+
 /// body(std::integral_constant<int, N>{}, i) for the N elements from i on, spread over all threads
 /// (Lanes or more) of a one-dimensional grid, so that [0, count) is covered: N = Lanes, and 1 for
 /// each element of the tail.
@@ -83,4 +97,5 @@ __device__ void for_each_vector(std::int64_t count, Body&& body) {
     body(std::integral_constant<int, 1>{}, count - tail + threadIdx.x);
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels
