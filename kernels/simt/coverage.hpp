@@ -5,8 +5,9 @@
 
 namespace anaphase::simt {
 
-/// Notes that a kernel ran. When the program ends, the names of all kernels that ran are written to
-/// the file that the environment variable ANAPHASE_SIMT_COVERAGE names, one a line.
+/// Notes that a kernel ran. When the program ends, the names of all its kernels are written to the
+/// file that the environment variable ANAPHASE_SIMT_COVERAGE names, one a line, after + if the
+/// kernel ran and - if not.
 void note_kernel(std::string_view name);
 
 }  // namespace anaphase::simt

@@ -73,6 +73,8 @@ void execute(const Launch& launch);
 
 /// "name<float, 4>" of the kernel that a template instantiated with it reports as its own name.
 std::string_view kernel_name(std::string_view function);
+/// Tells the list of kernels that ran of one that could; returns its name.
+std::string_view add_kernel(std::string_view name);
 
 struct BlockIndex {
   dim3 index, extent, grid_extent;

@@ -77,6 +77,16 @@ struct Parameters_ {
 template <class... P>
 Parameters_<P...> parameters_of(void (*)(P...));
 
+#if !defined(__CUDACC__)
+template <auto Kernel>
+std::string_view name_of_kernel() {
+  return simt::kernel_name(__PRETTY_FUNCTION__);
+}
+/// The kernel's name, known to the executor from the program's start.
+template <auto Kernel>
+inline const std::string_view known_kernel = simt::add_kernel(name_of_kernel<Kernel>());
+#endif
+
 /// Enqueues a kernel: launch<kernel<float>>(gpu, {blocks, threads}, arguments...). Throws Error.
 template <auto Kernel, class... Arguments>
 void launch(Gpu gpu, const Grid& grid, Arguments&&... arguments) {
@@ -94,11 +104,10 @@ void launch(Gpu gpu, const Grid& grid, Arguments&&... arguments) {
   check(cudaLaunchKernelEx(&config, Kernel, std::forward<Arguments>(arguments)...), "a launch");
 #else
   using Values = typename decltype(parameters_of(Kernel))::Tuple;
-  static const std::string_view name = simt::kernel_name(__PRETTY_FUNCTION__);
   check(
       simt::runtime::enqueue(
           static_cast<cudaStream_t>(gpu.stream),
-          {.kernel = name,
+          {.kernel = known_kernel<Kernel>,
            .grid = grid.blocks,
            .block = grid.threads,
            .dynamic_shared_bytes = grid.shared_bytes,
