@@ -67,4 +67,14 @@ void run(Cpu, const GroupNormBackward& op);
 std::size_t workspace_bytes(Cpu, const GroupNormForward& op);
 std::size_t workspace_bytes(Cpu, const GroupNormBackward& op);
 
+void run(Cuda, const GroupNormForward& op);
+void run(Cuda, const GroupNormBackward& op);
+std::size_t workspace_bytes(Cuda, const GroupNormForward& op);
+std::size_t workspace_bytes(Cuda, const GroupNormBackward& op);
+
+void run(Simt, const GroupNormForward& op);
+void run(Simt, const GroupNormBackward& op);
+std::size_t workspace_bytes(Simt, const GroupNormForward& op);
+std::size_t workspace_bytes(Simt, const GroupNormBackward& op);
+
 }  // namespace anaphase::kernels

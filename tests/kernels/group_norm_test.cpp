@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "kernels/group_norm/ladder.hpp"
 #include "tests/kernels/contract.hpp"
 #include "tests/kernels/finite_difference.hpp"
 
@@ -79,10 +80,38 @@ void compare_both(const Case& c, Tolerance tolerance) {
   });
 }
 
+/// Each rung of the ladder that takes the sizes, on the GPU or the executor.
+void compare_rungs(const Case& c, Tolerance tolerance) {
+  CAPTURE(c.shape.n);
+  CAPTURE(c.shape.pixels);
+  CAPTURE(c.shape.channels);
+  CAPTURE(c.shape.groups);
+  for_each_target([&](const Target& target) {
+    if (target.stream.kind == DeviceKind::cpu) return;
+    for (const auto& [rung, name] : group_norm::ladder) {
+      const std::string rung_name = name;
+      CAPTURE(rung_name);
+      const auto compare_rung = [&, rung = rung](auto&& build) {
+        Arena sizes(target.stream, target.type, target.type);
+        if (!takes(rung, build(sizes))) return;
+        compare(
+            target,
+            [&](Arena& m) {
+              return group_norm::ByRung{build(m), rung};
+            },
+            tolerance);
+      };
+      compare_rung([&](Arena& m) { return forward(c, m); });
+      compare_rung([&](Arena& m) { return backward(c, m); });
+    }
+  });
+}
+
 // Each value is a few roundings of 2^-24 away, relative to value + scale; a float sum has at most
-// 32 terms before it goes on pairwise and then in double, 2^-19 at the very worst. dgamma and dbeta
-// are sums whose terms cancel: of N terms, sqrt(N) times larger than a term, with errors that grow
-// the same way.
+// 32 terms before it goes on pairwise and then in double, 2^-19 at the very worst. On a GPU it is
+// at most 32 terms in a thread as well (of v1 and v2 up to 128, whose errors mostly cancel), and
+// then eight rows of threads at a time. dgamma and dbeta are sums whose terms cancel: of N terms,
+// sqrt(N) times larger than a term, with errors that grow the same way.
 constexpr Tolerance tolerance{.relative = 0x1p-18};
 /// For values of x up to 1, whose mean may be close to 0.
 constexpr Tolerance near_zero{.relative = 0x1p-18, .absolute = 0x1p-22};
@@ -123,6 +152,60 @@ TEST_CASE("group norm agrees with the reference over sizes with tails") {
       for (const bool scale_shift : {false, true})
         compare_both({.shape = shape, .activation = activation, .scale_shift = scale_shift},
                      near_zero);
+}
+
+TEST_CASE("every rung of the ladder agrees with the reference") {
+  // Every kernel of every rung, for whole vectors, vectors in which groups begin, and single lanes.
+  for (const GroupNormShape shape :
+       {GroupNormShape{1, 1, 1, 1},     GroupNormShape{2, 3, 4, 2},
+        GroupNormShape{3, 7, 6, 3},     GroupNormShape{1, 33, 17, 1},
+        GroupNormShape{2, 127, 24, 8},  GroupNormShape{2, 35, 136, 8},
+        GroupNormShape{1, 600, 16, 8},  GroupNormShape{1, 64, 128, 8},
+        GroupNormShape{1, 17, 516, 4},  GroupNormShape{1, 9, 206, 2},
+        GroupNormShape{1, 130, 260, 1}, GroupNormShape{1, 2100, 32, 4},
+        GroupNormShape{2, 1025, 24, 3}, GroupNormShape{1, 2500, 5, 5},
+        GroupNormShape{1, 8, 257, 1},   GroupNormShape{1, 40, 257, 1},
+        GroupNormShape{1, 3, 536, 536}, GroupNormShape{1, 2100, 8, 8},
+        GroupNormShape{1, 1300, 32, 8}, GroupNormShape{3, 1, 64, 8},
+        GroupNormShape{1, 200, 16, 2},  GroupNormShape{1, 300, 16, 2}}) {
+    compare_rungs({.shape = shape, .activation = Activation::silu, .scale_shift = true}, near_zero);
+    if (shape.pixels < 1000) compare_rungs({.shape = shape}, near_zero);
+  }
+}
+
+TEST_CASE("every rung of the ladder works in place and keeps its precision") {
+  compare_rungs({.shape = {2, 300, 16, 4}, .offset = 1e6}, tolerance);
+  compare_rungs({.shape = {1, 300, 6, 3}, .offset = 1e6, .in_place = true}, tolerance);
+  compare_rungs({.shape = {1, 100, 8, 2}, .spread = 1e15}, tolerance);
+  compare_rungs({.shape = {1, 300, 16, 2},
+                 .activation = Activation::silu,
+                 .scale_shift = true,
+                 .in_place = true},
+                near_zero);
+}
+
+TEST_CASE("group norm in chunks of several tiles") {
+  // 260 samples leave 3 blocks for each, and a row of threads is one pixel: a tile is 8 pixels.
+  const Case c{.shape = {260, 33, 129, 1}};
+  const auto tiling = group_norm::tile_split(c.shape, DType::f32, 1);
+  REQUIRE(tiling->pixels == 16);
+  REQUIRE(tiling->chunks == 3);
+  for_each_target([&](const Target& target) {
+    if (target.stream.kind == DeviceKind::cpu || target.type == DType::bf16) return;
+    const auto rung = group_norm::Rung::v4_split;
+    compare(
+        target,
+        [&](Arena& m) {
+          return group_norm::ByRung{forward(c, m), rung};
+        },
+        near_zero);
+    compare(
+        target,
+        [&](Arena& m) {
+          return group_norm::ByRung{backward(c, m), rung};
+        },
+        near_zero);
+  });
 }
 
 TEST_CASE("group norm of a batch that does not fit the cache at once") {
