@@ -1,371 +1,409 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/batch_norm/batch_norm.hpp"
 
-#include "kernels/common/gpu/activation.cuh"
 #include "kernels/common/gpu/normalize.cuh"
 
-// y = f((x - mean) rstd gamma + beta) with statistics over all rows, and its gradient.
+// Batch norm over rows of channels, each direction in two launches: chunks of rows leave what they
+// know of each channel (forward: mean and squared deviations, backward: the two sums), and then
+// each block merges the chunks of its channels, in their order, and computes the result. Outside
+// training the forward pass is the second launch alone.
 //
-// Bytes an element of s bytes: forward in training 3 s (x for the moments, x and y), backward 5 s
-// (x and dy for the sums, x, dy and dx); the least possible is 2 s and 3 s, but the statistics of a
-// channel need all rows before the first is written, and a tensor that does not fit the L2 cache is
-// read twice. In inference 2 s. Operations: 10 to 20 an element, so memory is the bound: a thread
-// keeps its channels, holds four vectors of 16 bytes at once and reads next to its neighbours
-// (kernels/common/gpu/normalize.cuh). Rows are cut into chunks, a block each, for up to 512 blocks;
-// a second kernel merges the chunks of a channel with one warp, in fixed order. Moments are merged
-// from deviations (Chan, Golub and LeVeque), never from sums of squares.
+// Bytes: 3 s an element of s bytes forward (two reads, one write) and 5 s backward; a batch's
+// statistics need all of it, so that 2 s and 3 s would take a GPU that holds the tensor on chip.
+// The second launch takes its blocks in reverse, so that its reads come from the L2 cache as far as
+// that reaches. A block takes up to 128 bytes of each row (kernels/common/gpu/normalize.cuh: a
+// thread one 16-byte vector, and always the same channels) and holds a tile of 8 vectors a thread,
+// 32 KiB, or 4 of each of x and dy; two blocks or more on a multiprocessor keep 64 KiB under way,
+// three times what its latency asks for. About 256 blocks: fewer would leave multiprocessors idle,
+// more would spend more on merging (8 bytes a channel and chunk for each block; 6 % of a block's
+// traffic for 262144 rows of 64 channels).
+//
+// Statistics are two-pass within a tile, in registers, and merged from there on (Chan). A mean is
+// the sum of two floats, so that a large common offset costs no precision.
 
 namespace anaphase::kernels {
 namespace {
 
 constexpr int threads = 256;
-constexpr int held = 4;  // vectors that a thread loads at once
+constexpr int held_forward = 8, held_backward = 4;
+constexpr int most_channels = 64;  // of a slab: 128 bytes of bf16
 
-/// How a tensor [rows, channels] is cut: slabs of channels, chunks of rows.
+/// How the work is cut up: a function of the sizes alone.
 struct Tiling {
-  std::int64_t rows;
-  int channels;
   Slab slab;
-  int slabs;
-  int rows_each;  // of a chunk
-  int chunks;
+  int slabs, chunks, channels;
+  std::int64_t rows, chunk_rows;
+
+  Tiling(std::int64_t all_rows, int all_channels, int lanes, std::size_t size, int held)
+      : channels(all_channels), rows(all_rows) {
+    constexpr int blocks = 256;
+    const int vectors = channels / lanes, most = 128 / static_cast<int>(size) / lanes;
+    slabs = ceil_div(vectors, most);
+    slab.vectors = ceil_div(vectors, slabs);
+    slab.rows = threads / slab.vectors;
+    const std::int64_t tile = static_cast<std::int64_t>(slab.rows) * held;
+    const std::int64_t tiles = ceil_div(rows, tile);
+    chunk_rows = ceil_div(tiles, std::clamp<std::int64_t>(blocks / slabs, 1, tiles)) * tile;
+    chunks = static_cast<int>(ceil_div(rows, chunk_rows));
+  }
+
+  dim3 blocks() const { return dim3(static_cast<unsigned>(slabs * chunks)); }
+
+  __device__ int rows_of(int chunk) const {
+    return static_cast<int>(min(chunk_rows, rows - chunk * chunk_rows));
+  }
 };
 
-template <int Lanes>
-Tiling tile(std::int64_t rows, int channels) {
-  constexpr int most_vectors = 64, most_blocks = 512;
-  const int total = channels / Lanes;
-  int vectors = total < most_vectors ? total : most_vectors;
-  while (total % vectors != 0) --vectors;
-  Tiling tiling{rows, channels, {vectors, threads / vectors}, total / vectors, 0, 0};
-  const int least = 2 * held * tiling.slab.rows;
-  const std::int64_t wanted =
-      ceil_div<std::int64_t>(rows, tiling.slabs < most_blocks ? most_blocks / tiling.slabs : 1);
-  tiling.rows_each = static_cast<int>(wanted < least ? least : wanted);
-  tiling.chunks = static_cast<int>(ceil_div<std::int64_t>(rows, tiling.rows_each));
-  return tiling;
+template <class Operation>
+Tiling tiling_of(const Operation& op, int held) {
+  const std::size_t size = size_of(op.type);
+  const int wide = static_cast<int>(16 / size);
+  return {op.rows, op.channels, op.channels % wide == 0 ? wide : 1, size, held};
 }
 
-Grid grid_of(const Tiling& tiling) {
-  return {dim3(static_cast<unsigned>(tiling.chunks * tiling.slabs)), threads};
-}
-
-/// Where a thread stands in a grid of chunks and slabs.
+/// Where a thread stands: in chunk `chunk`, with Lanes channels from `channel` on.
 template <int Lanes>
 struct Place {
-  int chunk, row, vector, channel, count;  // count: rows of the chunk
+  int chunk, first_channel;  // of the block
+  int lane, channel;         // of the thread, in the slab and in all
+  bool exists;               // whether there are such channels: the last slab may be narrower
+  RowWalk walk;
 
-  __device__ explicit Place(const Tiling& t) {
-    const int thread = static_cast<int>(threadIdx.x), block = static_cast<int>(blockIdx.x);
-    chunk = block / t.slabs;
-    row = thread / t.slab.vectors;
-    vector = thread % t.slab.vectors;
-    channel = (block % t.slabs * t.slab.vectors + vector) * Lanes;
-    const std::int64_t left = t.rows - static_cast<std::int64_t>(chunk) * t.rows_each;
-    count = left < t.rows_each ? static_cast<int>(left) : t.rows_each;
-  }
-  __device__ RowWalk walk(const Tiling& t) const {
-    return {t.slab, static_cast<std::int64_t>(chunk) * t.rows_each, count, t.channels, row,
-            channel};
-  }
+  __device__ Place(const Tiling& tiling, int block)
+      : chunk(block / tiling.slabs),
+        first_channel(block % tiling.slabs * tiling.slab.vectors * Lanes),
+        lane(static_cast<int>(threadIdx.x) % tiling.slab.vectors * Lanes),
+        channel(first_channel + lane),
+        exists(channel < tiling.channels),
+        walk(tiling.slab, chunk * tiling.chunk_rows, exists ? tiling.rows_of(chunk) : 0,
+             tiling.channels, static_cast<int>(threadIdx.x) / tiling.slab.vectors, channel) {}
 };
 
-/// The chunk's part of `partial` [chunks][2][channels].
-template <int Lanes>
-__device__ void store_partial(const Place<Lanes>& place, const Tiling& t, int which,
-                              const float* value, float* partial) {
-#pragma unroll
-  for (int i = 0; i < Lanes; ++i)
-    partial[(static_cast<std::int64_t>(place.chunk) * 2 + which) * t.channels + place.channel + i] =
-        value[i];
+/// body(c in the slab, c) for the channels of the block's slab, one a thread: a slab has no more
+/// channels than a block has threads.
+template <int Lanes, class Body>
+__device__ void for_own_channel(const Tiling& tiling, const Place<Lanes>& place, Body&& body) {
+  const int c = static_cast<int>(threadIdx.x);
+  if (c < tiling.slab.vectors * Lanes && place.first_channel + c < tiling.channels)
+    body(c, place.first_channel + c);
 }
 
-/// partial: mean, and sum of squared deviations from it, of each chunk and channel. Means are
-/// distances from the channel's first value, so that an offset common to all values costs nothing.
+/// body(c in the slab, c, chunk) for the chunks of a channel that the thread merges: every
+/// slices-th, where the threads stand as `slices` rows over the channels of the slab.
+template <int Lanes, class Body>
+__device__ void for_each_chunk(const Tiling& tiling, const Place<Lanes>& place, Body&& body) {
+  const int width = tiling.slab.vectors * Lanes, slices = threads / width;
+  const int slice = static_cast<int>(threadIdx.x) / width;
+  const int c = static_cast<int>(threadIdx.x) % width;
+  if (slice >= slices || place.first_channel + c >= tiling.channels) return;
+  for (int chunk = slice; chunk < tiling.chunks; chunk += slices)
+    body(place.first_channel + c, chunk);
+}
+
+/// What follows the affine map: u where it is positive, else `leak` * u.
+struct Rectifier {
+  float leak;
+
+  Rectifier(Activation activation, float slope)
+      : leak(activation == Activation::none   ? 1.0F
+             : activation == Activation::relu ? 0.0F
+                                              : slope) {}
+  /// Never -0, by the sum.
+  __device__ float of(float u) const { return u > 0 ? u : leak * u + 0.0F; }
+  __device__ float gradient(float u, float dy) const { return u > 0 ? dy : leak * dy; }
+};
+
+/// N floats of a channel parameter or of shared memory.
+template <int Lanes>
+__device__ Vector<float, Lanes> lanes_at(const float* values) {
+  Vector<float, Lanes> lanes;
+#pragma unroll
+  for (int l = 0; l < Lanes; ++l) lanes[l] = values[l];
+  return lanes;
+}
+
+/// centers [channels], the first row, and moments [chunks, (mean relative to it, square),
+/// channels].
 template <class T, int Lanes>
-__global__ void __launch_bounds__(threads)
-    batch_norm_moments(Tiling t, const T* x, float* partial) {
-  __shared__ SharedArray<float, threads * Lanes> sums;
-  const Place<Lanes> place(t);
-  const Vector<float, Lanes> center = load_float<Lanes>(x + place.channel);
+__global__ void __launch_bounds__(threads, 2)
+    batch_norm_moments(BatchNormForward op, Tiling tiling, float* centers, float* moments) {
+  __shared__ SharedArray<float, threads * Lanes> shared_sums;
+  float* sums = shared_sums.data();
+  Place<Lanes> place(tiling, static_cast<int>(blockIdx.x));
+  const auto* x = static_cast<const T*>(op.x);
+  float center[Lanes] = {};
+  if (place.exists)
+#pragma unroll
+    for (int l = 0; l < Lanes; ++l) center[l] = static_cast<float>(x[place.channel + l]);
+
   Moments<Lanes> mine;
-  for (RowWalk walk = place.walk(t); walk.left > 0; walk.advance(held)) {
-    Vector<T, Lanes> v[held];
-    load_rows(walk, x, v);
-    float n = 0, mean[Lanes] = {}, square[Lanes] = {};
-    walk.for_each<held>([&](int k, std::int64_t) {
-      n += 1;
-#pragma unroll
-      for (int i = 0; i < Lanes; ++i) mean[i] += static_cast<float>(v[k][i]) - center[i];
-    });
-#pragma unroll
-    for (int i = 0; i < Lanes; ++i) mean[i] /= n;
-    walk.for_each<held>([&](int k, std::int64_t) {
-#pragma unroll
-      for (int i = 0; i < Lanes; ++i) {
-        const float deviation = static_cast<float>(v[k][i]) - center[i] - mean[i];
-        square[i] += deviation * deviation;
-      }
-    });
-    mine.merge(n, mean, square);
+  for (RowWalk& walk = place.walk; walk.left > 0; walk.advance(held_forward)) {
+    Vector<T, Lanes> held[held_forward];
+    load_rows(walk, x, held);
+    mine.add_rows(walk, held, center);
   }
-  float value[Lanes], mean[Lanes];
+
+  // The moments of all rows of threads merged at once: the mean first, then the squares.
+  const auto count = static_cast<float>(tiling.rows_of(place.chunk));
+  float* of_chunk = moments + static_cast<std::int64_t>(2) * place.chunk * tiling.channels;
+  float value[Lanes];
 #pragma unroll
-  for (int i = 0; i < Lanes; ++i)
-    value[i] = mine.mean[i] * (mine.count / static_cast<float>(place.count));
-  column_sums<threads>(value, t.slab, sums.data());
+  for (int l = 0; l < Lanes; ++l) value[l] = mine.count * mine.mean[l];
+  column_sums<threads>(value, tiling.slab, sums);
+  for_own_channel(tiling, place, [&](int i, int c) { of_chunk[c] = sums[i] / count; });
 #pragma unroll
-  for (int i = 0; i < Lanes; ++i) {
-    mean[i] = sums[place.vector * Lanes + i];
-    const float distance = mine.mean[i] - mean[i];
-    value[i] = mine.square[i] + mine.count * distance * distance;
+  for (int l = 0; l < Lanes; ++l) {
+    const float distance = mine.mean[l] - sums[place.lane + l] / count;
+    value[l] = mine.square[l] + mine.count * distance * distance;
   }
   __syncthreads();
-  column_sums<threads>(value, t.slab, sums.data());
-  if (place.row > 0) return;
-  store_partial<Lanes>(place, t, 0, mean, partial);
-  store_partial<Lanes>(place, t, 1, sums.data() + place.vector * Lanes, partial);
-}
-
-/// Merges the chunks of each channel, a warp a channel. rest: what the mean loses as a float.
-template <class T>
-__global__ void __launch_bounds__(threads)
-    batch_norm_statistics(BatchNormForward op, Tiling t, const float* partial, float* rest) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int channel =
-      static_cast<int>(blockIdx.x) * (threads / 32) + static_cast<int>(threadIdx.x) / 32;
-  if (channel >= t.channels) return;
-  Moments<1> all;
-  for (int chunk = lane; chunk < t.chunks; chunk += 32) {
-    const float* of_chunk = partial + static_cast<std::int64_t>(chunk) * 2 * t.channels + channel;
-    const std::int64_t left = t.rows - static_cast<std::int64_t>(chunk) * t.rows_each;
-    const float mean[1] = {of_chunk[0]}, square[1] = {of_chunk[t.channels]};
-    all.merge(static_cast<float>(left < t.rows_each ? left : t.rows_each), mean, square);
-  }
-  for (int distance = 16; distance > 0; distance /= 2) {
-    const float n = __shfl_down_sync(all_lanes, all.count, distance);
-    const float mean[1] = {__shfl_down_sync(all_lanes, all.mean[0], distance)};
-    const float square[1] = {__shfl_down_sync(all_lanes, all.square[0], distance)};
-    if (lane < distance && n > 0) all.merge(n, mean, square);
-  }
-  if (lane > 0) return;
-  const auto rows = static_cast<float>(t.rows);
-  const float variance = all.square[0] / rows;
-  const auto center = static_cast<float>(static_cast<const T*>(op.x)[channel]);
-  const float mean = center + all.mean[0];
-  rest[channel] = all.mean[0] - (mean - center);
-  static_cast<float*>(op.mean)[channel] = mean;
-  static_cast<float*>(op.rstd)[channel] = 1 / sqrtf(variance + op.epsilon);
-  const auto move = [&](void* running, float value) {
-    float* of_channel = static_cast<float*>(running) + channel;
-    *of_channel = (1 - op.momentum) * *of_channel + op.momentum * value;
-  };
-  move(op.running_mean, mean);
-  move(op.running_variance, t.rows > 1 ? all.square[0] / (rows - 1) : variance);
-}
-
-/// Inference: the running statistics are the statistics.
-__global__ void __launch_bounds__(threads) batch_norm_constants(BatchNormForward op, float* rest) {
-  for_each_index(op.channels, [&](std::int64_t c) {
-    rest[c] = 0;
-    static_cast<float*>(op.mean)[c] = static_cast<const float*>(op.running_mean)[c];
-    static_cast<float*>(op.rstd)[c] =
-        1 / sqrtf(static_cast<const float*>(op.running_variance)[c] + op.epsilon);
+  column_sums<threads>(value, tiling.slab, sums);
+  for_own_channel(tiling, place, [&](int i, int c) {
+    of_chunk[tiling.channels + c] = sums[i];
+    if (place.chunk == 0) centers[c] = static_cast<float>(x[c]);
   });
 }
 
-/// A thread's channels: n = (x - mean) rstd, z = n gamma + beta.
-template <int Lanes>
-struct Channels {
-  Vector<float, Lanes> mean, rstd, gamma, beta;
-
-  template <class Operation>
-  __device__ Channels(const Operation& op, int channel)
-      : mean(load<Lanes>(static_cast<const float*>(op.mean) + channel)),
-        rstd(load<Lanes>(static_cast<const float*>(op.rstd) + channel)),
-        gamma(load<Lanes>(static_cast<const float*>(op.gamma) + channel)),
-        beta(load<Lanes>(static_cast<const float*>(op.beta) + channel)) {}
-
-  __device__ float normal(int i, float x) const { return (x - mean[i]) * rstd[i]; }
+/// A channel's mean as the sum of two floats, and its biased variance.
+struct ChannelStatistics {
+  float mean, rest, variance;
 };
 
+/// What the first launch found of the batch: `slices` holds 3 * threads floats.
+template <int Lanes>
+__device__ ChannelStatistics merge_moments(const Tiling& tiling, const Place<Lanes>& place,
+                                           const float* centers, const float* moments,
+                                           float* slices) {
+  const int thread = static_cast<int>(threadIdx.x), width = tiling.slab.vectors * Lanes;
+  Moments<1> mine;
+  for_each_chunk(tiling, place, [&](int c, int chunk) {
+    const float* of_chunk = moments + static_cast<std::int64_t>(2) * chunk * tiling.channels + c;
+    mine.merge(static_cast<float>(tiling.rows_of(chunk)), {of_chunk[0]},
+               {of_chunk[tiling.channels]});
+  });
+  slices[thread] = mine.count;
+  slices[threads + thread] = mine.mean[0];
+  slices[2 * threads + thread] = mine.square[0];
+  __syncthreads();
+  ChannelStatistics statistics{};
+  for_own_channel(tiling, place, [&](int i, int c) {
+    for (int slice = i + width; slice < threads / width * width; slice += width)
+      if (slices[slice] > 0)
+        mine.merge(slices[slice], {slices[threads + slice]}, {slices[2 * threads + slice]});
+    const float center = centers[c], mean = center + mine.mean[0];
+    statistics = {mean, mine.mean[0] - (mean - center), mine.square[0] / mine.count};
+  });
+  return statistics;
+}
+
+__device__ void update_running(const BatchNormForward& op, int c,
+                               const ChannelStatistics& statistics) {
+  auto* mean = static_cast<float*>(op.running_mean);
+  auto* variance = static_cast<float*>(op.running_variance);
+  const auto rows = static_cast<float>(op.rows);
+  const float unbiased =
+      op.rows > 1 ? statistics.variance * (rows / (rows - 1)) : statistics.variance;
+  mean[c] = (1 - op.momentum) * mean[c] + op.momentum * statistics.mean;
+  variance[c] = (1 - op.momentum) * variance[c] + op.momentum * unbiased;
+}
+
 template <class T, int Lanes>
-__global__ void __launch_bounds__(threads)
-    batch_norm_normalize(BatchNormForward op, Tiling t, const float* rest) {
-  const Place<Lanes> place(t);
-  if (place.row >= t.slab.rows) return;
-  const Channels<Lanes> of(op, place.channel);
-  const Vector<float, Lanes> of_mean = load<Lanes>(rest + place.channel);
-  const ActivationParameters f{op.activation, op.slope};
-  for (RowWalk walk = place.walk(t); walk.left > 0; walk.advance(held)) {
-    Vector<T, Lanes> v[held];
-    load_rows(walk, static_cast<const T*>(op.x), v);
-    walk.for_each<held>([&](int k, std::int64_t offset) {
+__global__ void __launch_bounds__(threads, 2)
+    batch_norm_forward(BatchNormForward op, Tiling tiling, Rectifier rectifier,
+                       const float* centers, const float* moments) {
+  __shared__ SharedArray<float, 3 * threads> slices;
+  __shared__ SharedArray<float, 3 * most_channels> coefficients;
+  float *of_mean = coefficients.data(), *of_factor = of_mean + most_channels,
+        *of_term = of_factor + most_channels;
+  Place<Lanes> place(tiling, static_cast<int>(gridDim.x - 1 - blockIdx.x));
+  ChannelStatistics statistics{};
+  if (op.training) statistics = merge_moments(tiling, place, centers, moments, slices.data());
+  for_own_channel(tiling, place, [&](int i, int c) {
+    if (!op.training)
+      statistics = {static_cast<const float*>(op.running_mean)[c], 0,
+                    static_cast<const float*>(op.running_variance)[c]};
+    const float rstd = 1 / sqrtf(statistics.variance + op.epsilon);
+    const float factor = rstd * static_cast<const float*>(op.gamma)[c];
+    of_mean[i] = statistics.mean;
+    of_factor[i] = factor;
+    of_term[i] = static_cast<const float*>(op.beta)[c] - statistics.rest * factor;
+    if (place.chunk > 0) return;
+    static_cast<float*>(op.mean)[c] = statistics.mean;
+    static_cast<float*>(op.rstd)[c] = rstd;
+    if (op.training) update_running(op, c, statistics);
+  });
+  __syncthreads();
+  if (!place.exists) return;
+  const auto mean = lanes_at<Lanes>(of_mean + place.lane),
+             factor = lanes_at<Lanes>(of_factor + place.lane),
+             term = lanes_at<Lanes>(of_term + place.lane);
+  for (RowWalk& walk = place.walk; walk.left > 0; walk.advance(held_forward)) {
+    Vector<T, Lanes> x[held_forward];
+    load_rows(walk, static_cast<const T*>(op.x), x);
+    walk.for_each<held_forward>([&](int k, std::int64_t offset) {
       Vector<float, Lanes> y;
 #pragma unroll
-      for (int i = 0; i < Lanes; ++i) {
-        const float deviation = static_cast<float>(v[k][i]) - of.mean[i] - of_mean[i];
-        y[i] = activate(f, deviation * of.rstd[i] * of.gamma[i] + of.beta[i]);
-      }
+      for (int l = 0; l < Lanes; ++l)
+        y[l] = rectifier.of((static_cast<float>(x[k][l]) - mean[l]) * factor[l] + term[l]);
       store_float(static_cast<T*>(op.y) + offset, y);
     });
   }
 }
 
-/// body(k, i, offset, n, dz) for every element of a walk's next vectors.
+/// A thread's channels in the backward pass.
+template <int Lanes>
+struct Known {
+  Vector<float, Lanes> mean, rstd, gamma, beta;
+
+  __device__ Known(const BatchNormBackward& op, int channel)
+      : mean(load<Lanes>(static_cast<const float*>(op.mean) + channel)),
+        rstd(load<Lanes>(static_cast<const float*>(op.rstd) + channel)),
+        gamma(load<Lanes>(static_cast<const float*>(op.gamma) + channel)),
+        beta(load<Lanes>(static_cast<const float*>(op.beta) + channel)) {}
+
+  template <class T>
+  __device__ float normal(int l, T x) const {
+    return (static_cast<float>(x) - mean[l]) * rstd[l];
+  }
+  /// The gradient at the rectifier's argument.
+  template <class T>
+  __device__ float gradient(int l, float normal, T dy, const Rectifier& rectifier) const {
+    return rectifier.gradient(normal * gamma[l] + beta[l], static_cast<float>(dy));
+  }
+};
+
+/// body(x, dy, offset) for a thread's vectors of a chunk.
 template <class T, int Lanes, class Body>
-__device__ void for_each_gradient(const BatchNormBackward& op, const Channels<Lanes>& of,
-                                  const RowWalk& walk, Body&& body) {
-  const ActivationParameters f{op.activation, op.slope};
-  Vector<T, Lanes> x[held], dy[held];
-  load_rows(walk, static_cast<const T*>(op.x), x);
-  load_rows(walk, static_cast<const T*>(op.dy), dy);
-  walk.for_each<held>([&](int k, std::int64_t offset) {
-    Vector<float, Lanes> n, dz;
-#pragma unroll
-    for (int i = 0; i < Lanes; ++i) {
-      n[i] = of.normal(i, static_cast<float>(x[k][i]));
-      dz[i] = static_cast<float>(dy[k][i]) * activation_slope(f, n[i] * of.gamma[i] + of.beta[i]);
-    }
-    body(offset, n, dz);
-  });
+__device__ void for_each_pair(const BatchNormBackward& op, RowWalk walk, Body&& body) {
+  for (; walk.left > 0; walk.advance(held_backward)) {
+    Vector<T, Lanes> x[held_backward], dy[held_backward];
+    load_rows(walk, static_cast<const T*>(op.x), x);
+    load_rows(walk, static_cast<const T*>(op.dy), dy);
+    walk.for_each<held_backward>([&](int k, std::int64_t offset) { body(x[k], dy[k], offset); });
+  }
 }
 
-/// partial: sums of dz and of dz n of each chunk and channel.
+/// sums [chunks, 2, channels]: of the gradient at the rectifier's argument, and of its product with
+/// the normalised value.
 template <class T, int Lanes>
-__global__ void __launch_bounds__(threads)
-    batch_norm_gradient_sums(BatchNormBackward op, Tiling t, float* partial) {
-  __shared__ SharedArray<float, threads * 2 * Lanes> sums;
-  const Place<Lanes> place(t);
-  float sum[2 * Lanes] = {};
-  if (place.row < t.slab.rows) {
-    const Channels<Lanes> of(op, place.channel);
-    for (RowWalk walk = place.walk(t); walk.left > 0; walk.advance(held))
-      for_each_gradient<T>(op, of, walk, [&](std::int64_t, const auto& n, const auto& dz) {
+__global__ void __launch_bounds__(threads, 2)
+    batch_norm_gradient_sums(BatchNormBackward op, Tiling tiling, Rectifier rectifier,
+                             float* sums) {
+  __shared__ SharedArray<float, threads * Lanes> columns;
+  const Place<Lanes> place(tiling, static_cast<int>(blockIdx.x));
+  float sum[2][Lanes] = {};
+  if (place.exists) {
+    const Known<Lanes> known(op, place.channel);
+    for_each_pair<T, Lanes>(
+        op, place.walk, [&](const Vector<T, Lanes>& x, const Vector<T, Lanes>& dy, std::int64_t) {
 #pragma unroll
-        for (int i = 0; i < Lanes; ++i) {
-          sum[i] += dz[i];
-          sum[Lanes + i] += dz[i] * n[i];
+          for (int l = 0; l < Lanes; ++l) {
+            const float normal = known.normal(l, x[l]);
+            const float du = known.gradient(l, normal, dy[l], rectifier);
+            sum[0][l] += du;
+            sum[1][l] += du * normal;
+          }
+        });
+  }
+#pragma unroll
+  for (int which = 0; which < 2; ++which) {
+    column_sums<threads>(sum[which], tiling.slab, columns.data());
+    const std::int64_t row = static_cast<std::int64_t>(2) * place.chunk + which;
+    for_own_channel(tiling, place,
+                    [&](int i, int c) { sums[row * tiling.channels + c] = columns[i]; });
+    __syncthreads();
+  }
+}
+
+template <class T, int Lanes>
+__global__ void __launch_bounds__(threads, 2)
+    batch_norm_backward(BatchNormBackward op, Tiling tiling, Rectifier rectifier,
+                        const float* sums) {
+  __shared__ SharedArray<float, 2 * threads> slices;
+  __shared__ SharedArray<float, 2 * most_channels> means;
+  const Place<Lanes> place(tiling, static_cast<int>(gridDim.x - 1 - blockIdx.x));
+  const int thread = static_cast<int>(threadIdx.x), width = tiling.slab.vectors * Lanes;
+  float du = 0, du_normal = 0;
+  for_each_chunk(tiling, place, [&](int c, int chunk) {
+    const float* of_chunk = sums + static_cast<std::int64_t>(2) * chunk * tiling.channels + c;
+    du += of_chunk[0];
+    du_normal += of_chunk[tiling.channels];
+  });
+  slices[thread] = du;
+  slices[threads + thread] = du_normal;
+  __syncthreads();
+  for_own_channel(tiling, place, [&](int i, int c) {
+    for (int slice = i + width; slice < threads / width * width; slice += width) {
+      du += slices[slice];
+      du_normal += slices[threads + slice];
+    }
+    // With constant statistics x does not act through them.
+    const float share = op.training ? 1 / static_cast<float>(op.rows) : 0.0F;
+    means[i] = du * share;
+    means[most_channels + i] = du_normal * share;
+    if (place.chunk > 0) return;
+    static_cast<float*>(op.dbeta)[c] = du;
+    static_cast<float*>(op.dgamma)[c] = du_normal;
+  });
+  __syncthreads();
+  if (!place.exists) return;
+  const Known<Lanes> known(op, place.channel);
+  const auto mean_du = lanes_at<Lanes>(means.data() + place.lane),
+             mean_du_normal = lanes_at<Lanes>(means.data() + most_channels + place.lane);
+  for_each_pair<T, Lanes>(
+      op, place.walk,
+      [&](const Vector<T, Lanes>& x, const Vector<T, Lanes>& dy, std::int64_t offset) {
+        Vector<float, Lanes> dx;
+#pragma unroll
+        for (int l = 0; l < Lanes; ++l) {
+          const float normal = known.normal(l, x[l]);
+          const float gradient = known.gradient(l, normal, dy[l], rectifier);
+          dx[l] =
+              known.rstd[l] * known.gamma[l] * (gradient - mean_du[l] - normal * mean_du_normal[l]);
         }
+        store_float(static_cast<T*>(op.dx) + offset, dx);
       });
-  }
-  column_sums<threads>(sum, t.slab, sums.data());
-  if (place.row > 0) return;
-  const float* mine = sums.data() + place.vector * 2 * Lanes;
-  store_partial<Lanes>(place, t, 0, mine, partial);
-  store_partial<Lanes>(place, t, 1, mine + Lanes, partial);
-}
-
-/// dbeta and dgamma: sums over the chunks, a warp a channel.
-__global__ void __launch_bounds__(threads)
-    batch_norm_parameter_gradients(Tiling t, const float* partial, float* dgamma, float* dbeta) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int channel =
-      static_cast<int>(blockIdx.x) * (threads / 32) + static_cast<int>(threadIdx.x) / 32;
-  if (channel >= t.channels) return;
-  float sum[2] = {};
-  for (int chunk = lane; chunk < t.chunks; chunk += 32) {
-    const float* of_chunk = partial + static_cast<std::int64_t>(chunk) * 2 * t.channels + channel;
-    sum[0] += of_chunk[0];
-    sum[1] += of_chunk[t.channels];
-  }
-  for (float& one : sum) one = warp_sum(one);
-  if (lane > 0) return;
-  dbeta[channel] = sum[0];
-  dgamma[channel] = sum[1];
-}
-
-/// dx = gamma rstd (dz - mean of dz - n mean of dz n); without the means where statistics are
-/// constants.
-template <class T, int Lanes>
-__global__ void __launch_bounds__(threads)
-    batch_norm_input_gradient(BatchNormBackward op, Tiling t) {
-  const Place<Lanes> place(t);
-  if (place.row >= t.slab.rows) return;
-  const Channels<Lanes> of(op, place.channel);
-  Vector<float, Lanes> mean_dz{}, mean_dz_n{};
-  if (op.training) {
-    mean_dz = load<Lanes>(static_cast<const float*>(op.dbeta) + place.channel);
-    mean_dz_n = load<Lanes>(static_cast<const float*>(op.dgamma) + place.channel);
-#pragma unroll
-    for (int i = 0; i < Lanes; ++i) {
-      mean_dz[i] /= static_cast<float>(t.rows);
-      mean_dz_n[i] /= static_cast<float>(t.rows);
-    }
-  }
-  for (RowWalk walk = place.walk(t); walk.left > 0; walk.advance(held))
-    for_each_gradient<T>(op, of, walk, [&](std::int64_t offset, const auto& n, const auto& dz) {
-      Vector<float, Lanes> dx;
-#pragma unroll
-      for (int i = 0; i < Lanes; ++i)
-        dx[i] = of.gamma[i] * of.rstd[i] * (dz[i] - mean_dz[i] - n[i] * mean_dz_n[i]);
-      store_float(static_cast<T*>(op.dx) + offset, dx);
-    });
-}
-
-Grid warp_a_channel(int channels) {
-  return {dim3(static_cast<unsigned>(ceil_div(channels, threads / 32))), threads};
-}
-
-/// A function of its own because GCC 12 loses kernels named in a lambda that has no need of its own
-/// parameters to name them.
-template <class T>
-void launch_statistics(Gpu gpu, const BatchNormForward& op, const Tiling& tiling,
-                       const float* partial, float* rest) {
-  launch<batch_norm_statistics<T>>(gpu, warp_a_channel(op.channels), op, tiling, partial, rest);
-}
-
-/// The chunks' partial results, and a value for each channel.
-template <class Operation>
-std::size_t needed_bytes(const Operation& op) {
-  std::size_t bytes = 0;
-  with_gpu_type(op.type, [&]<class T>(T) {
-    with_lanes<T>(op.channels, [&]<class Lanes>(Lanes) {
-      const Tiling tiling = tile<Lanes::value>(op.rows, op.channels);
-      bytes = sizeof(float) * (2 * tiling.chunks + 1) * static_cast<std::size_t>(op.channels);
-    });
-  });
-  return bytes;
 }
 
 }  // namespace
 
 std::size_t workspace_bytes(Gpu, const BatchNormForward& op) {
-  return needed_bytes(op);
-}
-
-std::size_t workspace_bytes(Gpu, const BatchNormBackward& op) {
-  return needed_bytes(op);
+  if (!op.training) return 0;
+  const std::size_t rows = 1 + 2 * tiling_of(op, held_forward).chunks;
+  return rows * op.channels * sizeof(float);
 }
 
 void run(Gpu gpu, const BatchNormForward& op) {
+  const Tiling tiling = tiling_of(op, held_forward);
+  const Rectifier rectifier(op.activation, op.slope);
+  auto* centers = static_cast<float*>(op.workspace);
+  float* moments = centers + op.channels;
   with_gpu_type(op.type, [&]<class T>(T) {
     with_lanes<T>(op.channels, [&]<class Lanes>(Lanes) {
-      const Tiling tiling = tile<Lanes::value>(op.rows, op.channels);
-      auto* rest = static_cast<float*>(op.workspace);
-      float* partial = rest + op.channels;
-      if (op.training) {
-        launch<batch_norm_moments<T, Lanes::value>>(gpu, grid_of(tiling), tiling,
-                                                    static_cast<const T*>(op.x), partial);
-        launch_statistics<T>(gpu, op, tiling, partial, rest);
-      } else {
-        launch<batch_norm_constants>(gpu, {blocks_for(op.channels, threads), threads}, op, rest);
-      }
-      launch<batch_norm_normalize<T, Lanes::value>>(gpu, grid_of(tiling), op, tiling, rest);
+      if (op.training)
+        launch<batch_norm_moments<T, Lanes::value>>(gpu, {tiling.blocks(), threads}, op, tiling,
+                                                    centers, moments);
+      launch<batch_norm_forward<T, Lanes::value>>(gpu, {tiling.blocks(), threads}, op, tiling,
+                                                  rectifier, centers, moments);
     });
   });
 }
 
+std::size_t workspace_bytes(Gpu, const BatchNormBackward& op) {
+  return static_cast<std::size_t>(tiling_of(op, held_backward).chunks) * 2 * op.channels *
+         sizeof(float);
+}
+
 void run(Gpu gpu, const BatchNormBackward& op) {
+  const Tiling tiling = tiling_of(op, held_backward);
+  const Rectifier rectifier(op.activation, op.slope);
+  auto* sums = static_cast<float*>(op.workspace);
   with_gpu_type(op.type, [&]<class T>(T) {
     with_lanes<T>(op.channels, [&]<class Lanes>(Lanes) {
-      const Tiling tiling = tile<Lanes::value>(op.rows, op.channels);
-      auto* partial = static_cast<float*>(op.workspace);
-      launch<batch_norm_gradient_sums<T, Lanes::value>>(gpu, grid_of(tiling), op, tiling, partial);
-      launch<batch_norm_parameter_gradients>(gpu, warp_a_channel(op.channels), tiling, partial,
-                                             static_cast<float*>(op.dgamma),
-                                             static_cast<float*>(op.dbeta));
-      launch<batch_norm_input_gradient<T, Lanes::value>>(gpu, grid_of(tiling), op, tiling);
+      launch<batch_norm_gradient_sums<T, Lanes::value>>(gpu, {tiling.blocks(), threads}, op, tiling,
+                                                        rectifier, sums);
+      launch<batch_norm_backward<T, Lanes::value>>(gpu, {tiling.blocks(), threads}, op, tiling,
+                                                   rectifier, sums);
     });
   });
 }
