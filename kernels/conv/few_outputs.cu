@@ -7,12 +7,12 @@
 // multiply by zeros for the most part.
 //
 // 9 taps to N channels are 9 N multiply-adds for each element of x, which has to come from memory
-// once: 4.5 N a byte of bf16, below what the CUDA cores do (H100: 10 a byte). So the kernel is
-// bound by memory, if each byte comes from there once and from the L1 cache for the other taps,
-// which neighbouring threads and iterations see to. Four threads share 4 pixels: each takes every
-// fourth 16 bytes of their channels, 64 bytes together, and the weights that it loads for them
-// serve all 4 pixels. No shared memory, no barrier; at the end the threads' sums meet in shuffles,
-// and each writes one of the pixels.
+// at least once: 4.5 N a byte of bf16, where an H100 has time for 10. So bytes decide for 1 and 2
+// channels, and for 4 both. Each byte should come from memory once, and for the other taps from the
+// L1 cache: the threads of a block have neighbouring pixels, and all channels of one tap are read
+// before the next. Four threads share 4 pixels: each takes every fourth 16 bytes of their channels,
+// 64 bytes together, and the weights that it loads for them serve all 4 pixels. No shared memory,
+// no barrier; at the end the threads' sums meet in shuffles, and each writes one of the pixels.
 
 namespace anaphase::kernels::conv_ladder {
 namespace {
@@ -23,7 +23,7 @@ constexpr int threads = 128, team = 4, pixels = 4;  // of a team of threads
 constexpr int block_pixels = threads / team * pixels;
 
 template <class T, int N>
-__global__ void __launch_bounds__(threads, 6)
+__global__ void __launch_bounds__(threads, 5)
     convolve_to_few(const Views<Direction::forward> views, const Arguments<T> p) {
   constexpr Direction forward = Direction::forward;
   constexpr int lanes = lanes_of<T>;

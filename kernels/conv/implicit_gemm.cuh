@@ -24,7 +24,9 @@
 #include "kernels/common/gpu/vector.cuh"
 #include "kernels/conv/conv.hpp"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD::implicit_gemm {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
+namespace implicit_gemm {
 
 enum class Direction { forward, input_gradient };
 
@@ -295,4 +297,6 @@ Arguments<T> arguments_of(const ConvInputGradient& op) {
           {op.shape.c_in, nullptr, nullptr, {}, static_cast<T*>(op.dx)}};
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD::implicit_gemm
+}  // namespace implicit_gemm
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

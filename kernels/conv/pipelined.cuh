@@ -12,15 +12,16 @@
 // that it takes an addition and a comparison. A chunk outside is copied as zeros.
 //
 // Chunks lie swizzled: eight threads that take the same chunk of eight neighbouring rows, as
-// ldmatrix and the products' own loads do, find them in different banks, and so do those that write
-// them.
+// ldmatrix and the products' own loads do, find them in different banks, without padding.
 
 #include "kernels/common/gpu/async_copy.cuh"
 #include "kernels/common/gpu/shared.cuh"
 #include "kernels/conv/implicit_gemm.cuh"
 #include "kernels/conv/ladder.hpp"
 
-namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD::implicit_gemm {
+namespace anaphase::kernels {
+inline namespace ANAPHASE_GPU_BUILD {
+namespace implicit_gemm {
 
 inline constexpr int chunk_bytes = 16, row_bytes = 64, row_chunks = row_bytes / chunk_bytes;
 
@@ -151,22 +152,20 @@ class WeightCopy<Direction::forward, T, Columns, Threads, Aligned, Step> {
  public:
   static constexpr int bytes = Columns * row_bytes;
 
-  __device__ WeightCopy(const View&, int first_column, int first_inner)
-      : inner_(first_inner + chunk() * lanes_of<T>), column_(first_column + tile_column()) {}
+  __device__ WeightCopy(const View&, int first_column, int) : first_column_(first_column) {}
 
-  __device__ void copy(const View& view, const T* weight, unsigned char* tile) {
-    const int count = view.inner - inner_;
+  __device__ void copy(const View& view, const T* weight, int first_inner, unsigned char* tile) {
+    const int inner = first_inner + chunk() * lanes_of<T>, count = view.inner - inner;
 #pragma unroll
     for (int i = 0; i < ceil_div(Columns, pass_columns); ++i) {
       if (Columns < pass_columns && tile_column() >= Columns) break;
-      const int column = column_ + i * pass_columns;
+      const int column = first_column_ + tile_column() + i * pass_columns;
       const bool exists = column < view.columns && count > 0;
-      const std::int64_t index = static_cast<std::int64_t>(column) * view.inner + inner_;
+      const std::int64_t index = static_cast<std::int64_t>(column) * view.inner + inner;
       copy_chunk<Aligned, false>(
           tile + swizzled<row_chunks>(tile_column() + i * pass_columns, chunk()),
           weight + (exists ? index : 0), exists ? count : 0);
     }
-    inner_ += depth<T>;
   }
 
  private:
@@ -179,7 +178,7 @@ class WeightCopy<Direction::forward, T, Columns, Threads, Aligned, Step> {
     return static_cast<int>(threadIdx.x) / row_chunks;
   }
 
-  int inner_, column_;
+  int first_column_;
 };
 
 template <class T, int Columns, int Threads, bool Aligned, int Step>
@@ -190,7 +189,8 @@ class WeightCopy<Direction::input_gradient, T, Columns, Threads, Aligned, Step> 
   __device__ WeightCopy(const View& view, int first_column, int first_inner)
       : at_(view.inner_at(first_inner + tile_row())), column_(first_column) {}
 
-  __device__ void copy(const View& view, const T* weight, unsigned char* tile) {
+  /// From the inner index `first_inner` on, that of the tile after the last one.
+  __device__ void copy(const View& view, const T* weight, int, unsigned char* tile) {
     const std::int64_t row = view.weight_index<Direction::input_gradient>(at_, 0);
 #pragma unroll
     for (int i = 0; i < ceil_div(chunks, row_threads); ++i) {
@@ -255,15 +255,14 @@ struct Tiles {
   static constexpr int parts = output_parts<Product>(bytes);
 };
 
-/// Blocks (tile, phase and split).
+/// Blocks (tile, phase, split).
 template <class Product, bool Aligned>
 __global__ void __launch_bounds__(Product::threads, Product::blocks)
     convolve(const Views<Product::direction> views, const Arguments<typename Product::Element> p,
-             const Partial partial, const int splits) {
+             const Partial partial) {
   using All = Tiles<Product, Aligned>;
   using T = typename All::T;
-  const int split = static_cast<int>(blockIdx.y) % splits;
-  const int phase = static_cast<int>(blockIdx.y) / splits, thread = static_cast<int>(threadIdx.x);
+  const int phase = static_cast<int>(blockIdx.y), thread = static_cast<int>(threadIdx.x);
   unsigned char* const shared = dynamic_shared();
   if constexpr (Product::holds_view) {
     if (thread < static_cast<int>(sizeof(View) / 4))
@@ -280,8 +279,8 @@ __global__ void __launch_bounds__(Product::threads, Product::blocks)
   if (first_row >= view.rows) return;
 
   const std::int64_t all_steps = ceil_div(view.inner, depth<T>);
-  const int begin = static_cast<int>(all_steps * split / splits);
-  const int end = static_cast<int>(all_steps * (split + 1) / splits);
+  const int begin = static_cast<int>(all_steps * blockIdx.z / gridDim.z);
+  const int end = static_cast<int>(all_steps * (blockIdx.z + 1) / gridDim.z);
 
   Product product;
   if (begin < end) {
@@ -291,27 +290,26 @@ __global__ void __launch_bounds__(Product::threads, Product::blocks)
     __syncthreads();
     typename All::Source source(view, rows, begin * depth<T>);
     typename All::Weight weight(view, first_column, begin * depth<T>);
-    const auto copy = [&](int slot) {
+    const auto copy = [&](int step, int slot) {
       unsigned char* const to = shared + slot * All::bytes;
       source.copy(view, p.source, to);
-      weight.copy(view, p.weight, to + All::Source::bytes);
+      weight.copy(view, p.weight, step * depth<T>, to + All::Source::bytes);
     };
     constexpr int ahead = Product::stages - 1;
 #pragma unroll
     for (int i = 0; i < ahead; ++i) {
-      if (begin + i < end) copy(i);
+      if (begin + i < end) copy(begin + i, i);
       async_commit();
     }
-    int slot = 0, next = ahead;
+    int slot = 0;
     for (int step = begin; step < end; ++step) {
       async_wait<ahead - 1>();
       __syncthreads();  // this step's tiles are here, and nobody reads those of the last step
-      if (step + ahead < end) copy(next);
+      if (step + ahead < end) copy(step + ahead, slot == 0 ? ahead : slot - 1);
       async_commit();
       const unsigned char* const from = shared + slot * All::bytes;
       product.multiply(from, from + All::Source::bytes);
       slot = slot + 1 == Product::stages ? 0 : slot + 1;
-      next = next + 1 == Product::stages ? 0 : next + 1;
     }
   }
 
@@ -335,9 +333,9 @@ __global__ void __launch_bounds__(Product::threads, Product::blocks)
       const std::int64_t pixel = view.output_pixel(first_row + tile_row);
       if (partial.sums) {
         const int count = view.columns - first_column - column;
-        store_some(
-            partial.sums + split * partial.stride + pixel * view.columns + first_column + column,
-            value, count, view.columns % lanes == 0);
+        store_some(partial.sums + blockIdx.z * partial.stride + pixel * view.columns +
+                       first_column + column,
+                   value, count, view.columns % lanes == 0);
       } else {
         p.output.put(pixel, first_column + column, value);
       }
@@ -387,9 +385,9 @@ void launch_convolve(Gpu gpu, const Operation& op, int splits) {
   for_each_launch(op, [&](const auto& views) {
     const dim3 blocks(static_cast<unsigned>(ceil_div(views.rows(), Product::rows) *
                                             ceil_div(columns, Product::columns)),
-                      static_cast<unsigned>(views.count * splits));
+                      static_cast<unsigned>(views.count), static_cast<unsigned>(splits));
     launch<convolve<Product, Aligned>>(gpu, {blocks, Product::threads, All::shared_bytes}, views,
-                                       arguments, partial, splits);
+                                       arguments, partial);
   });
   if (splits == 1) return;
   const int vectors = ceil_div(columns, 4), count = pixels * vectors;
@@ -426,4 +424,6 @@ void launch_tiling(Gpu gpu, const Operation& op, const conv_ladder::Tiling& tili
   if (!found) throw Error("the convolution kernels have no such tile: take one of their table");
 }
 
-}  // namespace anaphase::kernels::inline ANAPHASE_GPU_BUILD::implicit_gemm
+}  // namespace implicit_gemm
+}  // namespace ANAPHASE_GPU_BUILD
+}  // namespace anaphase::kernels

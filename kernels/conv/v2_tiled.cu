@@ -7,16 +7,15 @@
 //
 // A block computes 64 pixels x 64 channels, for one tap and 16 channels of the source at a time: it
 // brings both factors, 64 x 16 each, from memory to shared memory once and uses each element 64
-// times, which is 1/16 s bytes of global memory a multiply-add (s bytes an element) instead of 2 s.
+// times. That is s / 32 bytes of global memory a multiply-add (s bytes an element) instead of 2 s.
 // A thread computes 8 x 4 of it: with 8 + 4 values from shared memory it does 32 multiply-adds, 1.5
 // bytes each instead of 8. The factors lie in shared memory as float, the inner index outermost, so
 // that a thread's values are vectors; rows are padded by 16 bytes to keep them aligned, with which
 // two of the 16 elements that neighbours write at once share a bank.
 //
 // What is left: nothing is multiplied while the next tiles come, elements come one by one, and
-// fewer than 16 channels of the source fill the tiles with zeros.
-// 128 threads and 8.5 KB: with up to 102 registers a thread five blocks, 640 threads, are in
-// flight.
+// fewer than 16 channels of the source fill the tiles with zeros. 128 threads, 8.5 KB and some 100
+// registers a thread: five blocks are in flight.
 
 namespace anaphase::kernels::conv_ladder {
 namespace {
@@ -28,7 +27,7 @@ constexpr int thread_rows = 8, thread_columns = 4;
 constexpr int pitch = side + 4;
 
 template <Direction D, class T>
-__global__ void __launch_bounds__(threads, 4) tiled(const Views<D> views, const Arguments<T> p) {
+__global__ void __launch_bounds__(threads, 3) tiled(const Views<D> views, const Arguments<T> p) {
   __shared__ SharedArray<float, depth * pitch> source_tile;
   __shared__ SharedArray<float, depth * pitch> weight_tile;
   const View& view = views[static_cast<int>(blockIdx.y)];

@@ -1,6 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/conv/pipelined.cuh"
 
+// The next tiles are copied, 16 bytes at a time and past the registers, while these are multiplied.
+//
+// A block computes 128 pixels x 128 channels in the widest case (other shapes: conv_ladder::tiles),
+// for 64 bytes of the inner index at a time, and has two pairs of tiles: cp.async fills one while
+// the threads work on the other, with one barrier in between (pipelined.cuh). An element that
+// arrives is used 128 times: s / 64 bytes of global memory a multiply-add instead of v2's s / 32.
+// A copy of 16 bytes is one instruction of a thread instead of 4 or 8 loads, conversions and
+// stores. The inner index is taken as one row of taps and channels, so that only its end is filled
+// up with zeros and not each tap's.
+//
+// Copies leave the elements as they lie in memory, the inner index innermost. So a thread takes 4
+// inner indices of a row with one load of 16 bytes (2 where registers are short): for 8 x 8 sums 16
+// loads are 256 multiply-adds, 1 byte each (8 x 4 sums: 1.5), of which neighbours share the greater
+// part. The inner loop of float32 is 282 instructions, 256 of them multiply-adds, so that the rate
+// of the CUDA cores is the limit; registers (128 of a thread for 256 threads and two blocks) keep
+// tiles from growing further.
+
 namespace anaphase::kernels::conv_ladder {
 namespace {
 
@@ -25,7 +42,7 @@ class CoreProduct {
 
  public:
   static constexpr int threads = down * across;
-  static constexpr int blocks = threads == 64 ? 6 : 512 / threads;
+  static constexpr int blocks = threads == 64 ? 6 : threads == 128 ? 3 : 2;
 
   __device__ void multiply(const unsigned char* source, const unsigned char* weight) {
     // Rows (and columns) a multiple of 8 apart have their chunks in the same order: one address

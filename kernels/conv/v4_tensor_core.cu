@@ -2,6 +2,27 @@
 #include "kernels/common/gpu/matrix.cuh"
 #include "kernels/conv/pipelined.cuh"
 
+// The product of two tiles by matrix instructions: bf16 with float sums, or float32 rounded to
+// tf32.
+//
+// Tiles and copies are those of v3, with three pairs of tiles instead of two, because a tile is
+// multiplied sooner than the next one arrives. Four warps share a tile, in the widest case 64 x 64
+// sums each: for 16 inner indices of bf16 a warp loads 4 KB by ldmatrix and does 65536
+// multiply-adds, 1/16 byte each (64 x 32 sums: 3/32; 32 x 32: 1/8). A multiprocessor loads 128
+// bytes a clock, so that is enough for 2048, 1365 and 1024 multiply-adds a clock; the tensor cores
+// of compute capability 8.0 do 1024, those of 8.6 and 8.9 512 at most, those of 9.0 2048 with
+// instructions of a generation of their own (wgmma), which this kernel does without. From global
+// memory come s / 64 bytes a multiply-add: 1/32 byte of bf16, mostly from the L2 cache, where 9
+// taps find the same pixels.
+//
+// The gradient's weights lie with their columns side by side: ldmatrix transposes bf16 on its way;
+// tf32 it cannot, so that each float is a load of its own, without bank conflicts. Fragments are
+// rounded to tf32 and not cut off, which would make every product smaller: a few instructions a
+// float, beside the 8 clocks that a matrix instruction takes.
+//
+// 128 threads with 64 x 64 sums a warp have 128 of their registers full of sums and use up to 240
+// in all; two blocks (98 KB of shared memory) are in flight.
+
 namespace anaphase::kernels::conv_ladder {
 namespace {
 
