@@ -19,6 +19,13 @@ namespace {
 const Stream reference_stream{DeviceKind::reference};
 const Stream cpu_stream{DeviceKind::cpu};
 
+/// The reference device and, for float32, those that compute in it on any machine.
+std::vector<Stream> streams() {
+  std::vector<Stream> all = {reference_stream, cpu_stream};
+  if (has_simt) all.push_back({DeviceKind::simt});
+  return all;
+}
+
 std::int64_t count_x(const ConvShape& s) {
   return std::int64_t{s.n} * s.d * s.h * s.w * s.c_in;
 }
@@ -216,8 +223,8 @@ TEST_CASE("conv uses its weights as [c_out, kernel_d, kernel_h, kernel_w, c_in]"
   const int c_out = 2, kernel_h = 0, kernel_w = 2, c_in = 1;
   std::vector<double> weight(count_weight(s), 0.0);
   weight[((c_out * 3 + kernel_h) * 3 + kernel_w) * 2 + c_in] = 1;
-  for (const Stream& stream : {reference_stream, cpu_stream}) {
-    const DType type = stream.kind == DeviceKind::cpu ? DType::f32 : DType::f64;
+  for (const Stream& stream : streams()) {
+    const DType type = stream.kind == DeviceKind::reference ? DType::f64 : DType::f32;
     Arena m(stream, type, DType::f32);
     run_in(m, [&](Arena& arena) {
       return ConvForward{.shape = s,
@@ -353,9 +360,9 @@ TEST_CASE("conv tells two slopes apart") {
 
 TEST_CASE("conv gradients are adjoints of the convolution") {
   for (const ConvShape& s : shapes()) {
-    for (const Stream& stream : {reference_stream, cpu_stream}) {
-      const bool cpu = stream.kind == DeviceKind::cpu;
-      const DType type = cpu ? DType::f32 : DType::f64;
+    for (const Stream& stream : streams()) {
+      const bool is_exact = stream.kind == DeviceKind::reference;
+      const DType type = is_exact ? DType::f64 : DType::f32;
       Arena a(stream, type, DType::f32), b(stream, type, DType::f32), c(stream, type, DType::f32);
       run_in(a, [&](Arena& m) { return forward(m, s); });
       run_in(b, [&](Arena& m) { return input_gradient(m, s); });
@@ -363,7 +370,7 @@ TEST_CASE("conv gradients are adjoints of the convolution") {
       const std::vector<double> dy = b.values("dy"), y = a.values("y");
       const double product = dot(y, dy);
       // The products' errors are those of their elements, compared to what is summed.
-      const double bound = (cpu ? 1e-5 : 1e-13) * std::sqrt(dot(y, y) * dot(dy, dy));
+      const double bound = (is_exact ? 1e-13 : 1e-5) * std::sqrt(dot(y, y) * dot(dy, dy));
       CHECK(std::abs(dot(a.values("x"), b.values("dx")) - product) <= bound);
       CHECK(std::abs(dot(a.values("weight"), c.values("dweight")) - product) <= bound);
     }
@@ -413,11 +420,11 @@ TEST_CASE("conv workspaces depend on sizes alone") {
       const ConvForward bare{.shape = s, .type = target.type};
       ConvForward full = bare;
       full.bias = full.residual = full.x = &there;
-      CHECK(workspace_bytes(Cpu{}, bare) == workspace_bytes(Cpu{}, full));
+      CHECK(workspace_bytes(target.stream, bare) == workspace_bytes(target.stream, full));
       const ConvWeightGradient without{.shape = s, .type = target.type};
       ConvWeightGradient with = without;
       with.dbias = &there;
-      CHECK(workspace_bytes(Cpu{}, without) == workspace_bytes(Cpu{}, with));
+      CHECK(workspace_bytes(target.stream, without) == workspace_bytes(target.stream, with));
     });
 }
 
@@ -501,8 +508,10 @@ TEST_CASE("conv weight gradient in tf32 rounds its factors to 10 bits of mantiss
     });
 }
 
-TEST_CASE("conv refuses types that the CPU does not compute in") {
+TEST_CASE("conv refuses types that a device does not compute in") {
   CHECK_THROWS_AS(workspace_bytes(Cpu{}, ConvForward{.shape = {}, .type = DType::f64}), Error);
+  if (!has_simt) return;
+  CHECK_THROWS_AS(launch({DeviceKind::simt}, ConvForward{.shape = {}, .type = DType::f64}), Error);
 }
 
 }  // namespace anaphase::test
