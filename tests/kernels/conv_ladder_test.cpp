@@ -304,6 +304,22 @@ TEST_CASE("conv rounds float32 to tf32 only where that is allowed") {
   });
 }
 
+TEST_CASE("conv does without tensor cores where there are none") {
+  const ConvShape s = square(1, 7, 5, 8, 16, 3, 1, 1);
+  for_each_simt_target(75, [&](const Target& target) {
+    compare(
+        target,
+        [&](Arena& m) {
+          ConvForward op = forward(m, s);
+          op.allow_tf32 = true;
+          return op;
+        },
+        sum_of(taps(s) * s.c_in));
+    compare(
+        target, [&](Arena& m) { return input_gradient(m, s); }, sum_of(taps(s) * s.c_out));
+  });
+}
+
 TEST_CASE("every rung of the conv ladder adds bias and residual before the activation") {
   // Output channels in vectors and one by one, sums in one part and in two.
   for (const int c_out : {3, 8, 17})
