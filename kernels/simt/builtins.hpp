@@ -7,6 +7,7 @@
 
 #include "kernels/simt/executor.hpp"
 
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): CUDA's names.
 #define __global__ static
 #define __device__
 #define __host__
@@ -16,7 +17,6 @@
 #define __launch_bounds__(...)
 #define __align__(n) alignas(n)
 
-// NOLINTBEGIN(readability-identifier-naming): CUDA's names.
 struct alignas(8) float2 {
   float x, y;
 };
@@ -61,4 +61,4 @@ using anaphase::simt::dim3;
 #define blockDim (::anaphase::simt::self->block->extent)
 #define gridDim (::anaphase::simt::self->block->grid_extent)
 #define warpSize 32
-// NOLINTEND(readability-identifier-naming)
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)

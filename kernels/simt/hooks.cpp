@@ -14,7 +14,7 @@ using anaphase::simt::Site;
 
 }  // namespace
 
-// NOLINTBEGIN(bugprone-reserved-identifier): the compiler's names.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the compiler's names.
 extern "C" {
 
 #define ANAPHASE_HOOKS(bytes)                                                     \
@@ -79,4 +79,4 @@ void __tsan_func_exit() {}
 void __tsan_vptr_update(void**, void*) {}
 void __tsan_vptr_read(void**) {}
 }
-// NOLINTEND(bugprone-reserved-identifier)
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <numbers>
 
-// NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): CUDA's names.
 using std::max;
 using std::min;
 
@@ -88,4 +88,4 @@ template <class T>
 T __ldg(const T* address) {
   return *address;
 }
-// NOLINTEND(bugprone-reserved-identifier)
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)

@@ -71,11 +71,11 @@ struct Grid {
 };
 
 template <class... Parameters>
-struct Parameters_ {
+struct ParameterList {
   using Tuple = std::tuple<Parameters...>;
 };
 template <class... P>
-Parameters_<P...> parameters_of(void (*)(P...));
+ParameterList<P...> parameters_of(void (*)(P...));
 
 #if !defined(__CUDACC__)
 template <auto Kernel>
