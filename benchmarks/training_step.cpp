@@ -64,16 +64,16 @@ double megabytes(std::size_t bytes) {
   return static_cast<double>(bytes) / 1e6;
 }
 
-bool runs_in_onednn(const std::string& call) {
+bool is_matrix_work(const std::string& call) {
   return call.starts_with("conv_") || call.starts_with("linear_");
 }
 
 void print_profile(const std::map<std::string, engine::CallProfile>& profile) {
-  double seconds = 0, flops = 0, onednn_flops = 0;
+  double seconds = 0, flops = 0, matrix_flops = 0;
   for (const auto& [name, part] : profile) {
     seconds += part.seconds;
     flops += part.flops;
-    if (runs_in_onednn(name)) onednn_flops += part.flops;
+    if (is_matrix_work(name)) matrix_flops += part.flops;
   }
   std::vector<std::pair<std::string, engine::CallProfile>> parts(profile.begin(), profile.end());
   std::sort(parts.begin(), parts.end(),
@@ -84,8 +84,8 @@ void print_profile(const std::map<std::string, engine::CallProfile>& profile) {
     fmt::print("  {:28} {:6} {:9.2f} {:6.1f}% {:9.3f} {:6.1f}% {:9.1f}\n", name, part.calls,
                1e3 * part.seconds, 100 * part.seconds / seconds, 1e-9 * part.flops,
                100 * part.flops / flops, 1e-9 * part.flops / part.seconds);
-  fmt::print("  oneDNN carries {:.1f}% of the floating-point operations\n\n",
-             100 * onednn_flops / flops);
+  fmt::print("  convolutions and matrix products carry {:.1f}% of the floating-point operations\n\n",
+             100 * matrix_flops / flops);
 }
 
 void measure(const std::string& name, engine::Program& program, int replays) {
