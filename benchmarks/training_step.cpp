@@ -84,8 +84,9 @@ void print_profile(const std::map<std::string, engine::CallProfile>& profile) {
     fmt::print("  {:28} {:6} {:9.2f} {:6.1f}% {:9.3f} {:6.1f}% {:9.1f}\n", name, part.calls,
                1e3 * part.seconds, 100 * part.seconds / seconds, 1e-9 * part.flops,
                100 * part.flops / flops, 1e-9 * part.flops / part.seconds);
-  fmt::print("  convolutions and matrix products carry {:.1f}% of the floating-point operations\n\n",
-             100 * matrix_flops / flops);
+  fmt::print(
+      "  convolutions and matrix products carry {:.1f}% of the floating-point operations\n\n",
+      100 * matrix_flops / flops);
 }
 
 void measure(const std::string& name, engine::Program& program, int replays) {
