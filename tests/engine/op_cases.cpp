@@ -334,7 +334,7 @@ std::vector<OpCase> make_constant_cases() {
       [=](Tape& tape, Inputs in) { return reverse(tape, in).x0; });
   add("next_step", "timesteps of three samples", {}, [](Tape& tape, Inputs) {
     const ReverseProcess process{
-        {}, integers(tape, {8, 4}), integers(tape, {0}), integers(tape, {9, 9, 9})};
+        {}, integers(tape, {8, 4, 7, 2, 5, 3}), integers(tape, {0}), integers(tape, {9, 9, 9})};
     next_step(tape, process);
     return process.t;
   });
