@@ -27,6 +27,7 @@ std::atomic<std::size_t> peak_bytes{0};
 
 /// What a GPU keeps from its first use until the program ends.
 struct Gpu {
+  explicit Gpu(const kernels::Stream& s) : stream(s), staging(s) {}
   kernels::Stream stream;
   Staging staging;
 };
@@ -38,7 +39,7 @@ Gpu& gpu(DeviceKind kind, int index) {
   const auto found = gpus.find({kind, index});
   if (found != gpus.end()) return found->second;
   const kernels::Stream stream{kind, index, kernels::gpu_runtime(kind).make_stream(index)};
-  return gpus.try_emplace({kind, index}, stream, Staging(stream)).first->second;
+  return gpus.try_emplace({kind, index}, stream).first->second;
 }
 
 std::string version_name(int version) {
