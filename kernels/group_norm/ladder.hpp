@@ -112,6 +112,8 @@ struct ByRung : Operation {
   Rung rung;
 };
 template <class Operation>
+ByRung(Operation, Rung) -> ByRung<Operation>;
+template <class Operation>
 void run(Cuda cuda, const ByRung<Operation>& op) {
   run_on<Cuda, Operation>(op.rung, cuda, op);
 }

@@ -61,7 +61,8 @@ inline std::optional<SlabTiling> tile_whole(const GroupNormShape& shape, DType t
 /// its slab grows with the square of its threads. Where groups begin inside vectors, a thread knows
 /// more of its channels and has less room.
 constexpr int vectors_held(int threads, int tensors, bool is_run) {
-  return std::min(threads / 32, is_run ? 16 : 8) / tensors;
+  const int most = is_run ? 16 : tensors == 1 ? 8 : 6;
+  return std::min(threads / 32, most) / tensors;
 }
 
 /// A block holds all pixels of a slab, of one tensor or (backward) of two, in registers.

@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(threads) coalesced_forward(GroupNormForward op
 }
 
 template <class T, int Lanes, int Run>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 2)
     coalesced_backward(GroupNormBackward op, Slab slab, float* of_channel) {
   __shared__ SharedArray<float, threads * Lanes> sums;
   __shared__ SharedArray<float, 2 * most_groups> of_group;
