@@ -102,9 +102,9 @@ void segment(const SegmentOptions& options) {
       pixels.insert(pixels.end(), loaded.back().image.pixels.begin(),
                     loaded.back().image.pixels.end());
     }
-    if (begin == 0) explain_device(options.choices.device);
     const std::vector<float> probabilities = predictor.probabilities(pixels);
     make_folder(options.out);
+    if (begin == 0) explain_device(options.choices.device);
     for (std::size_t i = 0; i < loaded.size(); ++i)
       write_result(loaded[i], probabilities, i * probabilities.size() / loaded.size(), size,
                    classes, options);
