@@ -35,32 +35,35 @@ const std::vector<Stage>& stages() {
   return all;
 }
 
+struct Loss {
+  std::string name;
+  double value;
+};
+
 /// All losses of five steps, in their order.
-std::vector<double> losses(const engine::Device& device, const Stage& stage, Config config) {
+std::vector<Loss> losses(const engine::Device& device, const Stage& stage, Config config) {
   config.training.method = stage.method;
   Model model(device, config, small_facts());
   const Optimizers optimizers = optimizers_for(model);
   TrainingStep step = stage.make(model, optimizers);
-  std::vector<double> values;
+  std::vector<Loss> values;
   for (int number = 0; number < 5; ++number) {
     replay(step, optimizers, number, 1e-3);
     for (const auto& [name, tensor] : step.metrics)
-      if (name.starts_with("loss")) values.push_back(engine::download_scalar(tensor));
+      if (name.starts_with("loss")) values.push_back({name, engine::download_scalar(tensor)});
   }
   return values;
 }
 
-/// The largest relative difference. The balance of classes is a sum of terms of about 0.1 that
-/// cancel: below 0.01 what is left is compared to that.
-double difference(const std::vector<double>& actual, const std::vector<double>& expected) {
-  REQUIRE(actual.size() == expected.size());
-  double worst = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    REQUIRE(std::isfinite(actual[i]));
-    worst =
-        std::max(worst, std::abs(actual[i] - expected[i]) / std::max(std::abs(expected[i]), 0.01));
-  }
-  return worst;
+/// How far a loss may be from its value on another device: 1e-4 of it. The balance of classes is a
+/// sum of terms of about 0.1 that cancel: below 0.01 what is left is compared to that. A
+/// pseudo-label is the class of the largest probability, and where two are equal to rounding it may
+/// be the other one: a pixel of the two images of 16 x 16 then counts for another class.
+double allowed(const Loss& expected) {
+  const bool has_pseudo_labels = expected.name.ends_with("_unlabelled") &&
+                                 expected.name.find("reconstruction") == std::string::npos;
+  return 1e-4 * std::max(std::abs(expected.value), 0.01) +
+         (has_pseudo_labels ? 1.0 / (2 * 16 * 16) : 0.0);
 }
 
 }  // namespace
@@ -71,13 +74,17 @@ TEST_CASE("five steps of every stage lose the same on every device") {
   for (const char* architecture : {"unet", "plain"})
     for (const Stage& stage : stages()) {
       const Config config = small_config(architecture);
-      const std::vector<double> expected = losses(engine::Device::cpu(), stage, config);
+      const std::vector<Loss> expected = losses(engine::Device::cpu(), stage, config);
       REQUIRE(expected.size() >= 5);
       for (const engine::Device& gpu : gpus()) {
-        const double worst = difference(losses(gpu, stage, config), expected);
-        CHECK_MESSAGE(worst <= 1e-4, std::string(architecture)
-                                         << ", " << std::string(stage.name) << " on " << gpu.name()
-                                         << ": " << worst);
+        const std::vector<Loss> actual = losses(gpu, stage, config);
+        REQUIRE(actual.size() == expected.size());
+        for (std::size_t i = 0; i < expected.size(); ++i)
+          CHECK_MESSAGE(std::abs(actual[i].value - expected[i].value) <= allowed(expected[i]),
+                        std::string(architecture)
+                            << ", " << std::string(stage.name) << " on " << gpu.name() << ": "
+                            << expected[i].name << " is " << actual[i].value << ", expected "
+                            << expected[i].value);
       }
     }
 }
