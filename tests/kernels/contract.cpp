@@ -134,7 +134,8 @@ struct Arena::Buffer {
     REQUIRE(data != nullptr);
     const bool integers = type == DType::i32 || type == DType::u64;
     std::vector<unsigned char> start(bytes() + guard(), guard_value);
-    std::memset(start.data(), integers ? 0x80 : 0xFF, bytes());  // 0xFF: NaN in every floating type
+    // 0xFF: NaN in every floating type
+    std::fill_n(start.begin(), bytes(), static_cast<unsigned char>(integers ? 0x80 : 0xFF));
     kernels::copy_to_device(stream, data, start.data(), start.size());
   }
   ~Buffer() { kernels::free_memory(stream, data); }
