@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/common/gpu_runtime.hpp"
 #include "tests/kernels/contract.hpp"
 
 // Every convolution kernel for GPUs by its name, whichever of them conv.cu would choose.
@@ -203,6 +204,13 @@ void for_each_gpu_target(const std::function<void(const Target&)>& visit) {
   });
 }
 
+/// Those that take a tiling; tensor cores from compute capability 8.0 on.
+std::vector<Rung> rungs_with_tiles(const Target& target) {
+  const DeviceKind kind = target.stream.kind;
+  if (kernels::gpu_runtime(kind).facts(target.stream.index).major < 8) return {Rung::pipelined};
+  return {Rung::pipelined, Rung::tensor_core};
+}
+
 void compare_both(const Target& target, const ConvShape& s, Rung rung, const Tiling& tiling) {
   const bool is_tf32 = rung == Rung::tensor_core && target.type == DType::f32;
   const auto tolerance = is_tf32 ? tf32_sum_of : sum_of;
@@ -238,8 +246,7 @@ TEST_CASE("every rung of the conv ladder agrees with the reference") {
   for_each_gpu_target([&](const Target& target) {
     for (const ConvShape& s : shapes()) {
       for (const Rung rung : {Rung::direct, Rung::tiled}) compare_both(target, s, rung, {});
-      for (const Rung rung : {Rung::pipelined, Rung::tensor_core})
-        compare_both(target, s, rung, {64, 64});
+      for (const Rung rung : rungs_with_tiles(target)) compare_both(target, s, rung, {64, 64});
       if (fits_few_outputs(target, s)) compare_both(target, s, Rung::few_outputs, {});
     }
   });
@@ -247,7 +254,7 @@ TEST_CASE("every rung of the conv ladder agrees with the reference") {
 
 TEST_CASE("every tile of the conv ladder agrees with the reference, in one part and in three") {
   for_each_gpu_target([&](const Target& target) {
-    for (const Rung rung : {Rung::pipelined, Rung::tensor_core}) {
+    for (const Rung rung : rungs_with_tiles(target)) {
       for (const ConvShape& s : tiled_shapes())
         for (const Tiling& tile : conv_ladder::tiles)
           for (const int splits : {1, 3})
@@ -263,7 +270,7 @@ TEST_CASE("the conv ladder refuses what it has no kernel for, and conv finds one
   const ConvShape wide{.h = 3, .w = 14, .c_in = 8, .c_out = 8, .kernel_w = 11, .pad_w = 4};
   const ConvShape usual = square(1, 3, 3, 8, 8, 3, 1, 1);
   for_each_gpu_target([&](const Target& target) {
-    for (const Rung rung : {Rung::pipelined, Rung::tensor_core}) {
+    for (const Rung rung : rungs_with_tiles(target)) {
       const auto is_refused = [&](const ConvShape& s, const Tiling& tiling) {
         Arena m(target.stream, target.type, target.type);
         const OnRung<ConvForward> call{forward(m, s), rung, tiling};
@@ -352,7 +359,7 @@ TEST_CASE("every rung of the conv ladder adds bias and residual before the activ
         for (const bool in_place : {false, true}) {
           for (const Rung rung : {Rung::direct, Rung::tiled}) check(rung, 1, activation, in_place);
           if (fits_few_outputs(target, s)) check(Rung::few_outputs, 1, activation, in_place);
-          for (const Rung rung : {Rung::pipelined, Rung::tensor_core})
+          for (const Rung rung : rungs_with_tiles(target))
             for (const int splits : {1, 2}) check(rung, splits, activation, in_place);
         }
     });
