@@ -64,6 +64,7 @@ class LeftRows {
     load_matrices_4(a, rows_ + tile * 16 * stride<D> + k * 16);
   }
   const bf16* rows_;
+  // NOLINTNEXTLINE(bugprone-branch-clone): alike for one tile alone.
   std::uint32_t kept_[Keep ? Tiles : 1][Keep ? D / 16 : 1][4];
 };
 
@@ -167,9 +168,9 @@ constexpr int forward_columns = 64;
 
 /// Blocks of a multiprocessor to leave registers for.
 template <int D, int Tiles>
-constexpr int forward_blocks = Tiles == 2 ? 2
-                               : D <= 32  ? 4
-                                          : 3;
+[[maybe_unused]] constexpr int forward_blocks = Tiles == 2 ? 2
+                                                : D <= 32  ? 4
+                                                           : 3;
 
 /// The largest scores and sums so far of a lane's two rows of a tile.
 struct Softmax {
@@ -273,7 +274,8 @@ constexpr int backward_rows = 16 * warps;
 template <int D>
 constexpr int backward_columns = D == 16 ? 64 : 32;
 template <int D, Owner owner>
-constexpr int backward_blocks = D == 128 || (D == 64 && owner == Owner::keys) ? 2 : 3;
+[[maybe_unused]] constexpr int backward_blocks = D == 128 || (D == 64 && owner == Owner::keys) ? 2
+                                                                                               : 3;
 
 template <int D>
 constexpr std::size_t backward_shared_bytes = 2 * (backward_rows + backward_columns<D>)*stride<D> *

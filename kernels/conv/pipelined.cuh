@@ -14,6 +14,8 @@
 // Chunks lie swizzled: eight threads that take the same chunk of eight neighbouring rows, as
 // ldmatrix and the products' own loads do, find them in different banks, without padding.
 
+#include <algorithm>
+
 #include "kernels/common/gpu/async_copy.cuh"
 #include "kernels/common/gpu/shared.cuh"
 #include "kernels/conv/implicit_gemm.cuh"
@@ -33,7 +35,7 @@ inline constexpr int depth = static_cast<int>(row_bytes / sizeof(T));
 /// chunks change places from one 128 bytes to the next.
 template <int Chunks, int Step = 1>
 __device__ int swizzled(int row, int chunk) {
-  constexpr int line = Chunks < 8 ? Chunks : 8;  // chunks of a row in 128 bytes
+  constexpr int line = std::min(Chunks, 8);  // chunks of a row in 128 bytes
   return (row * Chunks + (chunk ^ row / (8 / line) * Step % line)) * chunk_bytes;
 }
 

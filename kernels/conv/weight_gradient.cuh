@@ -6,6 +6,8 @@
 // shared memory as they lie in global memory, a pixel a row, which is what an outer product and
 // ldmatrix.trans want: nothing is transposed.
 
+#include <algorithm>
+
 #include "kernels/common/gpu/async_copy.cuh"
 #include "kernels/common/gpu/divide.cuh"
 #include "kernels/common/gpu/matrix.cuh"
@@ -228,7 +230,7 @@ __device__ void stage(Element* to, const T* from, bool valid) {
   } else if constexpr (sizeof(Element) == sizeof(T) && Lanes * sizeof(T) == 4) {
     async_copy_4(to, from, valid);
   } else {
-    constexpr int width = Lanes < 4 ? Lanes : 4;
+    constexpr int width = std::min(Lanes, 4);
     const Vector<T, Lanes> raw = load<Lanes>(from);  // without a branch: all rows' loads at once
 #pragma unroll
     for (int i = 0; i < Lanes; i += width) {

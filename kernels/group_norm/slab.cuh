@@ -225,19 +225,19 @@ template <class T, int Lanes, int Run, class Visit>
 __device__ void normalize(const GroupNormForward& op, const Place<Lanes, Run>& place,
                           const Statistics<Lanes / Run>& statistics, Visit&& visit) {
   Weights<T, Lanes> of_channel(op, place.sample, place.channel);
-  auto& [weight, term] = of_channel;
 #pragma unroll
   for (int l = 0; l < Lanes; ++l) {
-    weight[l] *= statistics.rstd[l / Run];
-    term[l] -= statistics.rest[l / Run] * weight[l];
+    of_channel.weight[l] *= statistics.rstd[l / Run];
+    of_channel.term[l] -= statistics.rest[l / Run] * of_channel.weight[l];
   }
   with_silu(op.activation, [&]<bool IsSilu>(std::bool_constant<IsSilu>) {
     visit([&](const Vector<T, Lanes>& x, std::int64_t offset) {
       Vector<float, Lanes> y;
 #pragma unroll
       for (int l = 0; l < Lanes; ++l)
-        y[l] = activate<T, IsSilu>(
-            (static_cast<float>(x[l]) - statistics.mean[l / Run]) * weight[l] + term[l]);
+        y[l] = activate<T, IsSilu>((static_cast<float>(x[l]) - statistics.mean[l / Run]) *
+                                       of_channel.weight[l] +
+                                   of_channel.term[l]);
       store_float(static_cast<T*>(op.y) + offset, y);
     });
   });

@@ -146,7 +146,7 @@ __global__ void __launch_bounds__(threads, 2)
   }
   if (chunk == 0) store_statistics(op, place, statistics);
 
-  normalize<T>(op, place, statistics, [&](auto&& body) {
+  normalize<T>(op, place, statistics, [&, chunk = chunk](auto&& body) {
     for (RowWalk walk = walk_chunk(op.shape, slab, place, chunks, chunk); walk.left > 0;
          walk.advance(held_forward)) {
       Vector<T, Lanes> x[held_forward];

@@ -4,6 +4,8 @@
 // What the normalisations share: how a block's threads lie over rows of channels, sums down the
 // columns, and moments that are merged.
 
+#include <algorithm>
+
 #include "kernels/common/gpu/reduce.cuh"
 #include "kernels/common/gpu/vector.cuh"
 
@@ -78,7 +80,7 @@ __device__ void fold_rows(float* matrix, int rows, int width) {
 /// still be reading it.
 template <int Threads, int N>
 __device__ void column_sums(const float (&value)[N], const Slab& slab, float* sums) {
-  constexpr int width = N < 4 ? N : 4;
+  constexpr int width = std::min(N, 4);
   const int thread = static_cast<int>(threadIdx.x);
   if (thread < slab.rows * slab.vectors) {
 #pragma unroll
