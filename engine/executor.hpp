@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/tensor.hpp"
@@ -30,6 +31,13 @@ class Executor {
   /// A tensor for results of calls; its contents are undefined until a call writes them.
   virtual Tensor allocate(Shape shape, DType type) = 0;
   virtual void run(Call call) = 0;
+
+  /// Whether parameters stay as they are between runs, so that what is derived from them alone (a
+  /// copy in another type or layout) is better made once, by `prepare`.
+  virtual bool parameters_are_fixed() const { return false; }
+  /// Runs the call before the others, and again only when parameters have changed. It reads
+  /// parameters and tensors that earlier such calls wrote, and writes tensors of make_tensor.
+  virtual void prepare(Call call) { run(std::move(call)); }
 
  private:
   Device device_;

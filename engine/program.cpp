@@ -62,6 +62,10 @@ void Trace::run(Call call) {
   calls_.push_back(std::move(call));
 }
 
+void Trace::prepare(Call call) {
+  preparations_.push_back(std::move(call));
+}
+
 Program Trace::finish(const std::vector<Tensor>& results) {
   std::vector<Storage*> buffers;
   std::vector<Lifetime> lifetimes;
@@ -101,20 +105,22 @@ Program Trace::finish(const std::vector<Tensor>& results) {
     program.plan_.total_bytes += aligned(buffers[i]->bytes);
   }
   program.device_ = device();
+  program.preparations_ = std::move(preparations_);
   program.calls_ = std::move(calls_);
   return program;
 }
 
-void Program::make_calls() const {
+void Program::make(const std::vector<Call>& calls) const {
   const kernels::Stream stream = device_.stream();
   kernels::make_current(stream);
-  for (const Call& call : calls_) call.body(stream);
+  for (const Call& call : calls) call.body(stream);
 }
 
 void Program::replay() {
+  if (!std::exchange(is_prepared_, true)) make(preparations_);
   // The first replay loads a GPU's kernels, which is not for a capture to do.
-  if (!device_.is_gpu() || !std::exchange(is_warm_, true)) return make_calls();
-  if (!graph_) graph_ = Graph(device_.stream(), [this] { make_calls(); });
+  if (!device_.is_gpu() || !std::exchange(is_warm_, true)) return make(calls_);
+  if (!graph_) graph_ = Graph(device_.stream(), [this] { make(calls_); });
   graph_.launch();
 }
 

@@ -34,6 +34,9 @@ class Program {
   Program() = default;
 
   void replay();
+  /// The next replay derives anew what depends on parameters alone. To be called when parameters
+  /// have changed and the trace was told that they are fixed.
+  void parameters_changed() { is_prepared_ = false; }
   const MemoryPlan& plan() const { return plan_; }
   /// Multiplications and additions of one replay, summed by the calls' names.
   std::map<std::string, double> work() const;
@@ -43,12 +46,13 @@ class Program {
 
  private:
   friend class Trace;
-  void make_calls() const;
+  void make(const std::vector<Call>& calls) const;
 
   Device device_;
-  std::vector<Call> calls_;
+  std::vector<Call> preparations_, calls_;
   std::shared_ptr<std::byte> block_;
   MemoryPlan plan_;
+  bool is_prepared_ = false;
   bool is_warm_ = false;  // has been replayed
   Graph graph_;           // of a warm program on a GPU
 };
@@ -58,16 +62,22 @@ class Program {
 /// that names them to the last.
 class Trace final : public Executor {
  public:
-  using Executor::Executor;
+  enum class Parameters : unsigned char { change, fixed };
+
+  explicit Trace(Device device, Parameters parameters = Parameters::change)
+      : Executor(device), parameters_(parameters) {}
   Tensor allocate(Shape shape, DType type) override;
   void run(Call call) override;
+  bool parameters_are_fixed() const override { return parameters_ == Parameters::fixed; }
+  void prepare(Call call) override;
 
   /// Ends the trace. `results` stay readable after a replay. Throws std::logic_error when a call
   /// reads a buffer that no earlier call has written.
   Program finish(const std::vector<Tensor>& results);
 
  private:
-  std::vector<Call> calls_;
+  Parameters parameters_;
+  std::vector<Call> preparations_, calls_;
 };
 
 /// A buffer's lifetime, in call numbers, both ends included.

@@ -33,6 +33,22 @@ class Tape {
   template <class Build>
   void launch(std::string name, std::vector<Tensor> reads, std::vector<Tensor> writes, Build build);
 
+  /// Whether copies of parameters in another layout are worth making: nothing is differentiated and
+  /// the program keeps its parameters.
+  bool parameters_are_fixed() const {
+    return !differentiates() && executor_.parameters_are_fixed();
+  }
+  /// As `launch`, for an operation without scratch memory that reads parameters alone; where these
+  /// are fixed it runs once, and `writes` are tensors of make_tensor.
+  template <class Build>
+  void prepare(std::string name, std::vector<Tensor> reads, std::vector<Tensor> writes,
+               Build build) {
+    executor_.prepare({std::move(name), std::move(reads), std::move(writes),
+                       [build = std::move(build)](const kernels::Stream& stream) {
+                         kernels::launch(stream, build());
+                       }});
+  }
+
   /// Computes gradients of the node's inputs, in order, from that of its output; an empty tensor
   /// for an input that gets none. Only inputs that need a gradient have to be computed.
   using Backward = std::function<std::vector<Tensor>(const Tensor& output_gradient)>;
@@ -50,7 +66,8 @@ class Tape {
   /// After `backward`: the gradient of a watched tensor, empty if `root` does not depend on it.
   Tensor gradient(const Tensor& tensor) const;
 
-  /// `parameter` in another type, converted once for each tape; gradients do not pass through.
+  /// `parameter` in another type, converted once for each tape, or once for all where parameters
+  /// are fixed; gradients do not pass through.
   Tensor converted(const Tensor& parameter, DType type);
 
  private:

@@ -40,10 +40,32 @@ std::vector<float> front(std::vector<float> values, std::int64_t count, std::int
   return values;
 }
 
+/// Converted, where the types differ.
 void copy(Tape& tape, const Tensor& from, const Tensor& to) {
   tape.launch("copy", {from}, {to}, [from, to] {
-    return kernels::Cast{to.count(), to.type(), to.type(), from.data(), to.data()};
+    return kernels::Cast{to.count(), from.type(), to.type(), from.data(), to.data()};
   });
+}
+
+/// sum += weight * x, where x may have a smaller type.
+void add(Tape& tape, const Tensor& sum, const Tensor& x, double weight) {
+  Tensor term = x;
+  if (x.type() != sum.type()) {
+    term = tape.allocate(x.shape(), sum.type());
+    copy(tape, x, term);
+  }
+  tape.launch("add_scaled", {sum, term}, {sum}, [=] {
+    return kernels::AddScaled{.count = sum.count(),
+                              .type = sum.type(),
+                              .a = sum.data(),
+                              .b = term.data(),
+                              .beta = weight,
+                              .y = sum.data()};
+  });
+}
+
+void clear(Tape& tape, const Tensor& x) {
+  tape.launch("fill", {}, {x}, [x] { return kernels::Fill{x.count(), x.type(), 0.0, x.data()}; });
 }
 
 /// step = -1: before the first step of a reverse process.
@@ -68,14 +90,28 @@ Predictor::Predictor(Model& model, const InferenceOptions& options, int batch, i
   if (options.steps > 1 && !teacher && !model.config().student.denoising)
     throw Error("students without noise input make a mask in one step: use --steps 1");
   const Device& device = model.device();
-  image_ = make_image(model, batch, height, width);
+  images_ = make_image(model, batch, height, width);
   keys_ = make_tensor(device, {batch}, DType::u64);
+  keys_of_draws_ = make_tensor(device, {options_.draws, batch}, DType::u64);
+  std::vector<std::uint64_t> keys;
+  for (int draw = 0; draw < options_.draws; ++draw)
+    keys.insert(keys.end(), batch, kernels::mix_key(options_.seed, draw));
+  upload(keys_of_draws_, keys);
   if (options_.steps > 1) make_process();
   if (teacher) {
     generators_.push_back(make_generator(model.pseudo_mask()));
   } else {
     for (auto& student : model.students()) generators_.push_back(make_generator(*student));
   }
+  mean_ = generators_.front().mean;
+  if (generators_.size() == 1) return;
+  mean_ = make_tensor(device, mean_.shape(), mean_.type());
+  Trace trace(device);
+  Tape tape(trace, Tape::Mode::infer);
+  clear(tape, mean_);
+  for (const Generator& generator : generators_)
+    add(tape, mean_, generator.mean, 1.0 / static_cast<double>(generators_.size()));
+  average_ = trace.finish({});
 }
 
 /// The reverse process's tables and state, for the options' sampler and number of steps.
@@ -102,71 +138,87 @@ void Predictor::make_process() {
 Predictor::Generator Predictor::make_generator(const Network& network) {
   Randomness random{keys_};
   Generator generator;
+  Trace trace(model_.device(), Trace::Parameters::fixed);
+  Tape tape(trace, Tape::Mode::infer);
+  Tensor probabilities;
   if (options_.steps == 1) {
-    Trace trace(model_.device());
-    Tape tape(trace, Tape::Mode::infer);
     const int last = model_.config().diffusion.steps - 1;
     const int t = options_.timestep < 0 ? last : options_.timestep;
-    generator.probabilities =
-        softmax(tape, generate_mask(tape, model_, network, image_, random, false, t));
-    generator.step = trace.finish({generator.probabilities});
-    return generator;
-  }
-  Trace start(model_.device());
-  Tape start_tape(start, Tape::Mode::infer);
-  rewind(start_tape, process_);
-  next_step(start_tape, process_);  // for its timestep
-  copy(start_tape,
-       forward_noise(start_tape, model_.empty_mask(batch_, height_, width_), process_.t,
-                     model_.alpha_bar(), keys_, random.draw())
-           .x_t,
-       state_);
-  rewind(start_tape, process_);
-  generator.start = start.finish({});
+    probabilities = softmax(tape, generate_mask(tape, model_, network, images_, random, false, t));
+  } else {
+    Trace start(model_.device());
+    Tape start_tape(start, Tape::Mode::infer);
+    rewind(start_tape, process_);
+    next_step(start_tape, process_);  // for its timestep
+    copy(start_tape,
+         forward_noise(start_tape, model_.empty_mask(batch_, height_, width_), process_.t,
+                       model_.alpha_bar(), keys_, random.draw())
+             .x_t,
+         state_);
+    rewind(start_tape, process_);
+    generator.start = start.finish({});
 
-  Trace trace(model_.device());
-  Tape tape(trace, Tape::Mode::infer);
-  next_step(tape, process_);
-  const Tensor logits =
-      network.forward(tape, concat(tape, state_, image_), process_.t, random, false);
-  const Reversed reversed = reverse_step(tape, state_, mask_signal(tape, logits), x0_before_,
-                                         process_, keys_, first_step_draw, -1, 1);
-  copy(tape, reversed.x_prev, state_);
-  if (x0_before_) copy(tape, reversed.x0, x0_before_);
-  generator.probabilities = softmax(tape, logits);
-  generator.step = trace.finish({generator.probabilities});
+    next_step(tape, process_);
+    const Tensor logits =
+        network.forward(tape, concat(tape, state_, images_), process_.t, random, false);
+    const Reversed reversed = reverse_step(tape, state_, mask_signal(tape, logits), x0_before_,
+                                           process_, keys_, first_step_draw, -1, 1);
+    copy(tape, reversed.x_prev, state_);
+    if (x0_before_) copy(tape, reversed.x0, x0_before_);
+    probabilities = softmax(tape, logits);
+  }
+  generator.step = trace.finish({probabilities});
+
+  const DType sum_type = kernels::param_type(probabilities.type());
+  generator.mean = make_tensor(model_.device(), probabilities.shape(), sum_type);
+  Trace sum(model_.device());
+  Tape sum_tape(sum, Tape::Mode::infer);
+  add(sum_tape, generator.mean, probabilities, 1.0 / options_.draws);
+  generator.add = sum.finish({});
   return generator;
 }
 
 void Predictor::run(Generator& generator) {
-  if (options_.steps > 1) generator.start.replay();
-  for (int i = 0; i < options_.steps; ++i) generator.step.replay();
+  const kernels::Stream stream = model_.device().stream();
+  const Tensor& mean = generator.mean;
+  kernels::launch(stream, kernels::Fill{mean.count(), mean.type(), 0.0, mean.data()});
+  for (int draw = 0; draw < options_.draws; ++draw) {
+    kernels::launch(
+        stream, kernels::Cast{batch_, DType::u64, DType::u64,
+                              keys_of_draws_.as<std::uint64_t>() + draw * batch_, keys_.data()});
+    if (options_.steps > 1) generator.start.replay();
+    for (int i = 0; i < options_.steps; ++i) generator.step.replay();
+    generator.add.replay();
+  }
+}
+
+void Predictor::run() {
+  kernels::make_current(model_.device().stream());
+  for (Generator& generator : generators_) run(generator);
+  if (generators_.size() > 1) average_.replay();
+}
+
+int Predictor::network_calls() const {
+  return options_.steps * options_.draws * static_cast<int>(generators_.size());
+}
+
+void Predictor::parameters_changed() {
+  for (Generator& generator : generators_) generator.step.parameters_changed();
 }
 
 std::vector<std::vector<float>> Predictor::by_network(const std::vector<float>& images) {
-  const std::int64_t count = upload_images(image_, images);
-  std::vector<std::vector<float>> means(generators_.size());
-  for (int draw = 0; draw < options_.draws; ++draw) {
-    upload(keys_, std::vector<std::uint64_t>(batch_, kernels::mix_key(options_.seed, draw)));
-    for (std::size_t k = 0; k < generators_.size(); ++k) {
-      run(generators_[k]);
-      const std::vector<float> one = download(generators_[k].probabilities);
-      means[k].resize(one.size());
-      for (std::size_t i = 0; i < one.size(); ++i)
-        means[k][i] += one[i] / static_cast<float>(options_.draws);
-    }
-  }
-  for (auto& mean : means) mean = front(std::move(mean), count, batch_);
+  const std::int64_t count = upload_images(images_, images);
+  run();
+  std::vector<std::vector<float>> means;
+  for (const Generator& generator : generators_)
+    means.push_back(front(download(generator.mean), count, batch_));
   return means;
 }
 
 std::vector<float> Predictor::probabilities(const std::vector<float>& images) {
-  const std::vector<std::vector<float>> all = by_network(images);
-  std::vector<float> mean(all.front().size());
-  for (const auto& one : all)
-    for (std::size_t i = 0; i < mean.size(); ++i)
-      mean[i] += one[i] / static_cast<float>(all.size());
-  return mean;
+  const std::int64_t count = upload_images(images_, images);
+  run();
+  return front(download(mean_), count, batch_);
 }
 
 PseudoLabeller::PseudoLabeller(Model& model, int batch, int height, int width) {

@@ -24,10 +24,25 @@ class Predictor {
   /// The same for each network by itself: one entry a student, or the teacher's.
   std::vector<std::vector<float>> by_network(const std::vector<float>& images);
 
+  // The same without a copy or an allocation: fill `images`, `run`, read `mean`.
+
+  /// Normalised pixels [batch, height, width, channels] in the model's activation type.
+  const Tensor& images() const { return images_; }
+  /// Class probabilities [batch, height, width, K] in float, from the last `run`.
+  const Tensor& mean() const { return mean_; }
+  /// In the order of the device's calls; on a GPU they have only been enqueued when this returns.
+  void run();
+  /// Calls of networks in a `run`.
+  int network_calls() const;
+  /// To be called when the model's parameters have changed: the programs hold copies of them in the
+  /// layouts that the device computes with.
+  void parameters_changed();
+
  private:
-  struct Generator {  // one network, one draw
-    engine::Program start, step;
-    Tensor probabilities;
+  struct Generator {              // of one network
+    engine::Program start, step;  // one draw: noise, then a step as often as there are any
+    engine::Program add;          // the draw to the network's mean
+    Tensor mean;
   };
   Generator make_generator(const Network& network);
   void make_process();
@@ -36,10 +51,13 @@ class Predictor {
   Model& model_;
   InferenceOptions options_;
   int batch_, height_, width_;
-  Tensor image_, keys_;
+  Tensor images_, keys_;
+  Tensor keys_of_draws_;            // [draws, batch]
   engine::ReverseProcess process_;  // of several steps
   Tensor state_, x0_before_;        // likewise; x0_before_ where the sampler looks back
   std::vector<Generator> generators_;
+  engine::Program average_;  // of several networks
+  Tensor mean_;
 };
 
 /// The pseudo-labels of stage 3 for batches of images: the teacher's mask and that of each round,

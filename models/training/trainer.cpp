@@ -304,6 +304,7 @@ class Trainer {
       options.with = who;
       slot.emplace(model_, options, prediction_batch, config_.data.size, config_.data.size);
     }
+    slot->parameters_changed();
     return *slot;
   }
 
