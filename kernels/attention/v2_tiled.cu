@@ -33,9 +33,9 @@ template <int D>
 constexpr int backward_columns = D == 128 ? 16 : 32;
 
 /// Blocks of a multiprocessor to leave registers for: about as many as its shared memory holds.
-constexpr int forward_blocks = 3;
+[[maybe_unused]] constexpr int forward_blocks = 3;
 template <int D>
-constexpr int backward_blocks = D == 128 ? 2 : 3;
+[[maybe_unused]] constexpr int backward_blocks = D == 128 ? 2 : 3;
 
 /// Reads `Count` rows from `first` on; zeros behind the last token and behind head_dim.
 template <int Count, int D, class T>
