@@ -17,6 +17,7 @@ struct Call {
   std::vector<Tensor> reads, writes;  // every tensor used, in-place ones in both
   std::function<void(const kernels::Stream&)> body;
   double flops = 0;  // multiplications and additions
+  double bytes = 0;  // of the tensors read and of those written, scratch memory left out
 };
 
 /// Who runs calls: at once (Eager), or later and again (Trace, in engine/program.hpp).

@@ -66,6 +66,12 @@ class Tape {
   /// After `backward`: the gradient of a watched tensor, empty if `root` does not depend on it.
   Tensor gradient(const Tensor& tensor) const;
 
+  /// The parameters of the operation that `build()` returns in the device's own layout, for its
+  /// `packed`; empty where the device has none or parameters may change. `build` runs as for
+  /// `launch`.
+  template <class Build>
+  Tensor packed(const Tensor& parameters, Build build);
+
   /// `parameter` in another type, converted once for each tape, or once for all where parameters
   /// are fixed; gradients do not pass through.
   Tensor converted(const Tensor& parameter, DType type);
@@ -100,12 +106,30 @@ double flops_of(const Operation& op, double written) {
 }
 
 template <class Build>
+Tensor Tape::packed(const Tensor& parameters, Build build) {
+  if (!parameters_are_fixed()) return {};
+  const std::size_t bytes = kernels::packed_bytes(device().stream(), build());
+  if (bytes == 0) return {};
+  const Tensor packed =
+      make_tensor(device(), {static_cast<std::int64_t>((bytes + 3) / 4)}, DType::i32);
+  prepare("pack", {parameters}, {packed}, [build = std::move(build), packed] {
+    return kernels::Pack<decltype(build())>{build(), packed.data()};
+  });
+  return packed;
+}
+
+template <class Build>
 void Tape::launch(std::string name, std::vector<Tensor> reads, std::vector<Tensor> writes,
                   Build build) {
   auto op = build();
-  double written = 0;
+  double written = 0, bytes = 0;
   for (const Tensor& tensor : writes)
-    if (tensor) written += static_cast<double>(tensor.count());
+    if (tensor) {
+      written += static_cast<double>(tensor.count());
+      bytes += static_cast<double>(tensor.bytes());
+    }
+  for (const Tensor& tensor : reads)
+    if (tensor) bytes += static_cast<double>(tensor.bytes());
   const double flops = flops_of(op, written);
   if constexpr (requires { op.workspace; }) {
     const std::size_t bytes = kernels::workspace_bytes(device().stream(), op);
@@ -120,13 +144,13 @@ void Tape::launch(std::string name, std::vector<Tensor> reads, std::vector<Tenso
                      call.workspace = scratch.data();
                      kernels::launch(stream, call);
                    },
-                   flops});
+                   flops, bytes});
   } else {
     executor_.run({std::move(name), std::move(reads), std::move(writes),
                    [build = std::move(build)](const kernels::Stream& stream) {
                      kernels::launch(stream, build());
                    },
-                   flops});
+                   flops, bytes});
   }
 }
 

@@ -72,17 +72,21 @@ Tensor conv(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bia
 
   const Tensor w = tape.converted(weight, type);
   const Tensor y = tape.allocate(y_shape, type);
-  tape.launch("conv_forward", {x, w, bias, options.residual}, {y}, [=] {
+  const auto forward = [=](const Tensor& packed_weight) {
     return kernels::ConvForward{.shape = shape,
                                 .type = type,
                                 .x = x.data(),
                                 .weight = w.data(),
+                                .packed = packed_weight.data(),
                                 .bias = bias.data(),
                                 .residual = options.residual.data(),
                                 .activation = options.activation,
                                 .slope = options.slope,
                                 .y = y.data()};
-  });
+  };
+  const Tensor packed = tape.packed(w, [=] { return forward({}); });
+  tape.launch("conv_forward", {x, w, packed, bias, options.residual}, {y},
+              [=] { return forward(packed); });
   const auto backward = [=, &tape](const Tensor& dy_activated) -> std::vector<Tensor> {
     Tensor dy = dy_activated;
     if (options.activation != Activation::none) {

@@ -20,17 +20,21 @@ Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& b
 
   const Tensor w = tape.converted(weight, type);
   const Tensor y = tape.allocate(y_shape, type);
-  tape.launch("linear_forward", {x, w, bias, residual}, {y}, [=] {
+  const auto forward = [=](const Tensor& packed_weight) {
     return kernels::LinearForward{.rows = rows,
                                   .in = in,
                                   .out = out,
                                   .type = type,
                                   .x = x.data(),
                                   .weight = w.data(),
+                                  .packed = packed_weight.data(),
                                   .bias = bias.data(),
                                   .residual = residual.data(),
                                   .y = y.data()};
-  });
+  };
+  const Tensor packed = tape.packed(w, [=] { return forward({}); });
+  tape.launch("linear_forward", {x, w, packed, bias, residual}, {y},
+              [=] { return forward(packed); });
   tape.record({x, weight, bias, residual}, y, [=, &tape](const Tensor& dy) -> std::vector<Tensor> {
     Tensor dx, dweight, dbias;
     if (weight.needs_gradient() || bias.needs_gradient()) {

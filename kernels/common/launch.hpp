@@ -71,12 +71,28 @@ std::size_t workspace_bytes(Device, const Operation&) {
   return 0;
 }
 
+/// The parameters of a forward operation in the layout that a device computes with, made once where
+/// they stay the same over many calls: from op.weight to `packed`, of packed_bytes(device, op)
+/// bytes. 0 bytes: the device takes them as the contract lays them out. An op that is given
+/// `packed` does not read `weight`.
+template <class Operation>
+struct Pack {
+  Operation op;
+  void* packed = nullptr;
+};
+template <class Device, class Operation>
+std::size_t packed_bytes(Device, const Operation&) {
+  return 0;
+}
+
 /// Calls `visit` with the tag of the stream's device.
 template <class Operation, class Visit>
 auto on_device(const Stream& stream, Visit&& visit) {
   switch (stream.kind) {
     case DeviceKind::reference:
-      return visit(Reference{});
+      if constexpr (requires(Reference device, const Operation& op) { run(device, op); })
+        return visit(Reference{});
+      break;
     case DeviceKind::cpu:
       return visit(Cpu{});
     case DeviceKind::cuda:
@@ -88,7 +104,7 @@ auto on_device(const Stream& stream, Visit&& visit) {
         return visit(Simt{stream.index, stream.handle});
       break;
   }
-  throw Error("this build has no CUDA kernels: use --device cpu");
+  throw Error("this build has no kernel of an operation for the device: use --device cpu");
 }
 
 /// Runs (or, on CUDA, enqueues) `op` on the stream's device.
@@ -101,6 +117,12 @@ void launch(const Stream& stream, const Operation& op) {
 template <class Operation>
 std::size_t workspace_bytes(const Stream& stream, const Operation& op) {
   return on_device<Operation>(stream, [&](auto device) { return workspace_bytes(device, op); });
+}
+
+/// Bytes of the operation's packed parameters on the stream's device, 0 if it packs none.
+template <class Operation>
+std::size_t packed_bytes(const Stream& stream, const Operation& op) {
+  return on_device<Operation>(stream, [&](auto device) { return packed_bytes(device, op); });
 }
 
 }  // namespace anaphase::kernels

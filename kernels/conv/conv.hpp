@@ -36,6 +36,7 @@ struct ConvForward {
   bool allow_tf32 = false;
   const void* x = nullptr;
   const void* weight = nullptr;
+  const void* packed = nullptr;  // in place of weight (Pack, common/launch.hpp); null: not packed
   const void* bias = nullptr;
   const void* residual = nullptr;
   Activation activation = Activation::none;
@@ -77,6 +78,8 @@ void run(Cpu, const ConvForward& op);
 void run(Cpu, const ConvInputGradient& op);
 void run(Cpu, const ConvWeightGradient& op);
 std::size_t workspace_bytes(Cpu, const ConvForward& op);
+std::size_t packed_bytes(Cpu, const ConvForward& op);
+void run(Cpu, const Pack<ConvForward>& op);
 std::size_t workspace_bytes(Cpu, const ConvInputGradient& op);
 std::size_t workspace_bytes(Cpu, const ConvWeightGradient& op);
 

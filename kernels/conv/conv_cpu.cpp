@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/common/onednn.hpp"
 #include "kernels/conv/conv.hpp"
+#include "kernels/conv/direct_cpu.hpp"
 #include "kernels/conv/winograd_cpu.hpp"
 
 // Activations stay channels last. Weights are reordered into the layout that oneDNN prefers for the
@@ -20,7 +21,7 @@ using onednn::Place;
 using onednn::Plan;
 using onednn::Tag;
 
-constexpr auto direct = dnnl::algorithm::convolution_direct;
+constexpr auto direct_sum = dnnl::algorithm::convolution_direct;
 constexpr auto training = dnnl::prop_kind::forward_training;
 
 /// The tensors of a convolution as oneDNN describes them: with depth only where there is any.
@@ -57,8 +58,8 @@ struct Tensors {
 
   convolution_forward::primitive_desc forward(const Desc& wanted_bias,
                                               const dnnl::primitive_attr& attr) const {
-    return onednn::describe<convolution_forward>(attr, training, direct, x, any_weight, wanted_bias,
-                                                 y, strides, pads, pads);
+    return onednn::describe<convolution_forward>(attr, training, direct_sum, x, any_weight,
+                                                 wanted_bias, y, strides, pads, pads);
   }
 };
 
@@ -103,7 +104,7 @@ static Plan make_plan(const ConvForward& op) {
 static Plan make_plan(const ConvInputGradient& op) {
   const Tensors t(op.shape, op.type);
   const auto conv = onednn::describe_backward<convolution_backward_data>(
-      t.forward({}, onednn::attributes()), direct, t.x, t.any_weight, t.y, t.strides, t.pads,
+      t.forward({}, onednn::attributes()), direct_sum, t.x, t.any_weight, t.y, t.strides, t.pads,
       t.pads);
   Plan plan;
   const Place weight = plan.reordered(t.weight, {2}, conv.weights_desc());
@@ -118,7 +119,7 @@ static Plan make_plan(const ConvWeightGradient& op) {
   const Tensors t(op.shape, op.type);
   const Desc dbias = op.dbias ? t.bias : Desc();
   const auto conv = onednn::describe_backward<convolution_backward_weights>(
-      t.forward({}, onednn::attributes()), direct, t.x, t.any_weight_gradient, dbias, t.y,
+      t.forward({}, onednn::attributes()), direct_sum, t.x, t.any_weight_gradient, dbias, t.y,
       t.strides, t.pads, t.pads);
   const Desc preferred = conv.diff_weights_desc();
   const bool same = preferred == t.weight_gradient;
@@ -132,12 +133,28 @@ static Plan make_plan(const ConvWeightGradient& op) {
   return plan;
 }
 
+/// Packed weights are for one of our own loops, by the sizes.
+static bool is_winograd(const ConvForward& op) {
+  return op.packed ? winograd::pays_packed(op) : winograd::pays(op);
+}
+
 void run(Cpu, const ConvForward& op) {
-  if (winograd::pays(op)) return winograd::run(op);
+  if (is_winograd(op)) return winograd::run(op);
+  if (op.packed) return direct::run(op);
   const ConvShape& s = op.shape;
   const std::size_t elements = std::size_t{1} * s.n * s.out_d() * s.out_h() * s.out_w() * s.c_out;
   if (op.residual) onednn::copy(op.y, op.residual, elements * size_of(op.type));
   onednn::run_on(op, {op.workspace, op.x, op.weight, op.bias, op.y});
+}
+
+std::size_t packed_bytes(Cpu, const ConvForward& op) {
+  if (winograd::pays_packed(op)) return winograd::packed_bytes(op);
+  return direct::fits(op) ? direct::packed_bytes(op) : 0;
+}
+
+void run(Cpu, const Pack<ConvForward>& pack) {
+  if (winograd::pays_packed(pack.op)) return winograd::pack(pack.op, pack.packed);
+  direct::pack(pack.op, pack.packed);
 }
 
 void run(Cpu, const ConvInputGradient& op) {
@@ -151,7 +168,8 @@ void run(Cpu, const ConvWeightGradient& op) {
 }
 
 std::size_t workspace_bytes(Cpu, const ConvForward& op) {
-  if (winograd::pays(op)) return winograd::workspace_bytes(op);
+  if (is_winograd(op)) return winograd::workspace_bytes(op);
+  if (op.packed) return direct::workspace_bytes(op);
   return onednn::most_workspace_bytes(op);
 }
 
@@ -166,7 +184,8 @@ std::size_t workspace_bytes(Cpu, const ConvWeightGradient& op) {
 }
 
 std::string implementation(Cpu, const ConvForward& op) {
-  if (winograd::pays(op)) return winograd::name;
+  if (is_winograd(op)) return winograd::name;
+  if (op.packed) return direct::name;
   return onednn::plan_of(op).implementation();
 }
 

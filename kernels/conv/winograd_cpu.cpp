@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "kernels/activation/activation_math.hpp"
 #include "kernels/common/matrix_product.hpp"
@@ -377,6 +378,11 @@ bool pays(const ConvForward& op) {
   return fits(s, op.type) && has_many_tiles(s) && std::min(s.c_in, s.c_out) >= 32;
 }
 
+bool pays_packed(const ConvForward& op) {
+  const ConvShape& s = op.shape;
+  return fits(s, op.type) && Tiles(1, s.h, s.w, s.out_h(), s.out_w(), 0, 0).count >= 16;
+}
+
 bool pays(const ConvInputGradient& op) {
   return fits(op.shape, op.type) && has_many_tiles(op.shape);
 }
@@ -387,7 +393,23 @@ bool pays(const ConvWeightGradient& op) {
 }
 
 std::size_t workspace_bytes(const ConvForward& op) {
-  return convolve_bytes(problem_of(op));
+  const std::size_t all = convolve_bytes(problem_of(op));
+  return op.packed ? all - packed_bytes(op) : all;
+}
+
+std::size_t packed_bytes(const ConvForward& op) {
+  return sizeof(float) * problem_of(op).kernel_floats();
+}
+
+void pack(const ConvForward& op, void* packed) {
+  const auto* weight = static_cast<const float*>(op.weight);
+  const std::int64_t c_in = op.shape.c_in;
+  transform_kernels(
+      problem_of(op),
+      [&](std::int64_t in, int i, int j, std::int64_t out) {
+        return weight[((out * 3 + i) * 3 + j) * c_in + in];
+      },
+      static_cast<float*>(packed));
 }
 
 std::size_t workspace_bytes(const ConvInputGradient& op) {
@@ -396,15 +418,12 @@ std::size_t workspace_bytes(const ConvInputGradient& op) {
 
 void run(const ConvForward& op) {
   const Problem problem = problem_of(op);
-  const auto* weight = static_cast<const float*>(op.weight);
-  auto* u = static_cast<float*>(op.workspace);
-  const std::int64_t c_in = op.shape.c_in;
-  transform_kernels(
-      problem,
-      [&](std::int64_t in, int i, int j, std::int64_t out) {
-        return weight[((out * 3 + i) * 3 + j) * c_in + in];
-      },
-      u);
+  auto* scratch = static_cast<float*>(op.workspace);
+  const auto* u = static_cast<const float*>(op.packed);
+  if (!u) {
+    pack(op, scratch);
+    u = std::exchange(scratch, scratch + problem.kernel_floats());
+  }
   const auto* bias = static_cast<const float*>(op.bias);
   const auto* residual = static_cast<const float*>(op.residual);
   with_activation(op.activation, op.slope, [&](auto activation) {
@@ -415,7 +434,7 @@ void run(const ConvForward& op) {
       for (int l = 0; l < lanes; ++l) value[l] = activation(value[l]);
       return value;
     };
-    convolve(problem, static_cast<const float*>(op.x), u, u + problem.kernel_floats(), finish,
+    convolve(problem, static_cast<const float*>(op.x), u, scratch, finish,
              static_cast<float*>(op.y));
   });
 }

@@ -17,6 +17,7 @@ inline constexpr const char* name = "winograd:4x4";
 /// Whether the operation has the form this file computes (2-D, 3x3, stride 1, float32, channels in
 /// multiples of 16) and a size at which that beats the direct sum.
 bool pays(const ConvForward& op);
+bool pays_packed(const ConvForward& op);  // with op.packed
 bool pays(const ConvInputGradient& op);
 bool pays(const ConvWeightGradient& op);
 
@@ -25,6 +26,8 @@ void run(const ConvForward& op);
 void run(const ConvInputGradient& op);
 void run(const ConvWeightGradient& op);
 std::size_t workspace_bytes(const ConvForward& op);
+std::size_t packed_bytes(const ConvForward& op);
+void pack(const ConvForward& op, void* packed);
 std::size_t workspace_bytes(const ConvInputGradient& op);
 std::size_t workspace_bytes(const ConvWeightGradient& op);
 

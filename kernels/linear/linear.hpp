@@ -19,6 +19,7 @@ struct LinearForward {
   bool allow_tf32 = false;
   const void* x = nullptr;
   const void* weight = nullptr;
+  const void* packed = nullptr;  // in place of weight (Pack, common/launch.hpp); null: not packed
   const void* bias = nullptr;
   const void* residual = nullptr;
   Activation activation = Activation::none;
@@ -57,6 +58,8 @@ void run(Reference, const LinearInputGradient& op);
 void run(Reference, const LinearWeightGradient& op);
 
 void run(Cpu, const LinearForward& op);
+void run(Cpu, const Pack<LinearForward>& op);
+std::size_t packed_bytes(Cpu, const LinearForward& op);
 void run(Cpu, const LinearInputGradient& op);
 void run(Cpu, const LinearWeightGradient& op);
 std::size_t workspace_bytes(Cpu, const LinearForward& op);

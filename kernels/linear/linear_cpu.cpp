@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels/common/onednn.hpp"
+#include "kernels/conv/direct_cpu.hpp"
 #include "kernels/linear/linear.hpp"
 
 // oneDNN's inner product on the weights as they lie in memory: for the few rows of a time embedding
@@ -109,7 +110,32 @@ static LinearForward as_two_rows(const LinearForward& op) {
   return two;
 }
 
+/// The rows as the pixels of an image, for packed weights.
+static ConvForward as_conv(const LinearForward& op) {
+  return {.shape = {.w = static_cast<int>(op.rows), .c_in = op.in, .c_out = op.out},
+          .type = op.type,
+          .x = op.x,
+          .weight = op.weight,
+          .packed = op.packed,
+          .bias = op.bias,
+          .residual = op.residual,
+          .activation = op.activation,
+          .slope = op.slope,
+          .y = op.y,
+          .workspace = op.workspace};
+}
+
+std::size_t packed_bytes(Cpu, const LinearForward& op) {
+  const ConvForward conv = as_conv(op);
+  return direct::fits(conv) ? direct::packed_bytes(conv) : 0;
+}
+
+void run(Cpu, const Pack<LinearForward>& pack) {
+  direct::pack(as_conv(pack.op), pack.packed);
+}
+
 void run(Cpu, const LinearForward& op) {
+  if (op.packed) return direct::run(as_conv(op));
   const std::size_t x_bytes = op.in * size_of(op.type), y_bytes = op.out * size_of(op.type);
   if (op.rows > 1) {
     if (op.residual) onednn::copy(op.y, op.residual, op.rows * y_bytes);
@@ -136,6 +162,7 @@ void run(Cpu, const LinearWeightGradient& op) {
 }
 
 std::size_t workspace_bytes(Cpu, const LinearForward& op) {
+  if (op.packed) return direct::workspace_bytes(as_conv(op));
   if (op.rows > 1) return onednn::most_workspace_bytes(op);
   LinearForward two = op;
   two.rows = 2;
@@ -151,6 +178,7 @@ std::size_t workspace_bytes(Cpu, const LinearWeightGradient& op) {
 }
 
 std::string implementation(Cpu, const LinearForward& op) {
+  if (op.packed) return direct::name;
   return onednn::plan_of(op).implementation();
 }
 

@@ -130,11 +130,30 @@ void run_in(Arena& arena, Build&& build) {
   kernels::launch(arena.stream(), op);
 }
 
+/// The same on packed parameters; false where the device packs none.
+template <class Build>
+bool run_packed_in(Arena& arena, Build&& build) {
+  auto op = build(arena);
+  if constexpr (requires { op.packed; }) {
+    const std::size_t bytes = kernels::packed_bytes(arena.stream(), op);
+    if (bytes == 0) return false;
+    void* packed = arena.output("packed", static_cast<std::int64_t>(bytes / size_of(arena.type())));
+    kernels::launch(arena.stream(), kernels::Pack<decltype(op)>{op, packed});
+    op.packed = packed;
+    op.weight = nullptr;
+    op.workspace = arena.workspace(kernels::workspace_bytes(arena.stream(), op));
+    kernels::launch(arena.stream(), op);
+    return true;
+  }
+  return false;
+}
+
 /// Shuffles the order in which the executor runs blocks, warps and lanes; another one in each call.
 void shuffle_order(const Target& target);
 
 /// Runs `build` on the reference device and twice on the target: all outputs have to agree within
-/// the tolerance, the two runs of the target (on simt in different orders) to the last bit.
+/// the tolerance, the two runs of the target (on simt in different orders) to the last bit. Where
+/// the device packs parameters, the operation agrees on those as well.
 template <class Build>
 void compare(const Target& target, Build&& build, Tolerance tolerance) {
   Arena reference({kernels::DeviceKind::reference}, DType::f64, target.type);
@@ -146,20 +165,26 @@ void compare(const Target& target, Build&& build, Tolerance tolerance) {
   }
   compare_outputs(target, reference, first, tolerance);
   compare_bits(first, second);
+  Arena packed(target.stream, target.type, target.type);
+  if (run_packed_in(packed, build)) compare_outputs(target, reference, packed, tolerance);
 }
 
 /// Fails where the result on the target depends on the number of threads.
 template <class Build>
 void compare_thread_counts(const Target& target, Build&& build) {
   const int threads = omp_get_max_threads();
-  Arena one(target.stream, target.type, target.type),
-      three(target.stream, target.type, target.type);
-  omp_set_num_threads(1);
-  run_in(one, build);
-  omp_set_num_threads(3);
-  run_in(three, build);
-  omp_set_num_threads(threads);
-  compare_bits(one, three);
+  const auto compare_runs = [&](auto&& run) {
+    Arena one(target.stream, target.type, target.type),
+        three(target.stream, target.type, target.type);
+    omp_set_num_threads(1);
+    run(one);
+    omp_set_num_threads(3);
+    run(three);
+    omp_set_num_threads(threads);
+    compare_bits(one, three);
+  };
+  compare_runs([&](Arena& arena) { run_in(arena, build); });
+  compare_runs([&](Arena& arena) { run_packed_in(arena, build); });
 }
 
 }  // namespace anaphase::test
