@@ -3,7 +3,10 @@
 set(ANAPHASE_CUDA AUTO CACHE STRING "Build for CUDA devices: AUTO (if nvcc is found), ON or OFF")
 set_property(CACHE ANAPHASE_CUDA PROPERTY STRINGS AUTO ON OFF)
 
+# NVIDIA's libraries behind the contracts of our kernels, for tests and benchmarks to compare with.
 option(ANAPHASE_CUB "Build reductions by CUB too, to compare with (CUDA 13)" OFF)
+option(ANAPHASE_CUDNN "Build convolution and attention by cuDNN too, to compare with (9.13 or later)" OFF)
+option(ANAPHASE_CUBLAS "Build matrix products by cuBLAS too, to compare with" OFF)
 
 if(ANAPHASE_CUDA STREQUAL "AUTO")
   include(CheckLanguage)
@@ -32,6 +35,31 @@ if(ANAPHASE_CUDA)
   message(STATUS "CUDA kernels: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES}")
 else()
   message(STATUS "CUDA kernels: no (nvcc was not found or ANAPHASE_CUDA is OFF)")
+endif()
+
+if(NOT ANAPHASE_CUDA AND (ANAPHASE_CUB OR ANAPHASE_CUDNN OR ANAPHASE_CUBLAS))
+  message(FATAL_ERROR "ANAPHASE_CUB, ANAPHASE_CUDNN and ANAPHASE_CUBLAS compare with CUDA kernels, which are "
+    "not built here: install nvcc and set -DANAPHASE_CUDA=ON, or leave those three out")
+endif()
+if(ANAPHASE_CUDNN)
+  find_path(CUDNN_INCLUDE_DIR cudnn_graph.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_library(CUDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR})
+  if(NOT CUDNN_INCLUDE_DIR OR NOT CUDNN_LIBRARY)
+    message(FATAL_ERROR "ANAPHASE_CUDNN is ON and cuDNN was not found: install cuDNN 9 with its headers, name "
+      "its folder with -DCMAKE_PREFIX_PATH=FOLDER, or set -DANAPHASE_CUDNN=OFF")
+  endif()
+  file(STRINGS ${CUDNN_INCLUDE_DIR}/cudnn_version.h cudnn_version REGEX "define CUDNN_(MAJOR|MINOR) ")
+  list(TRANSFORM cudnn_version REPLACE "[^0-9]" "")
+  list(JOIN cudnn_version "." cudnn_version)
+  if(cudnn_version VERSION_LESS 9.13)
+    message(FATAL_ERROR "ANAPHASE_CUDNN is ON and cuDNN ${cudnn_version} in ${CUDNN_INCLUDE_DIR} is too old: "
+      "install 9.13 or later, or set -DANAPHASE_CUDNN=OFF")
+  endif()
+  message(STATUS "cuDNN ${cudnn_version}, to compare with: ${CUDNN_LIBRARY}")
+endif()
+if(ANAPHASE_CUBLAS AND NOT TARGET CUDA::cublasLt)
+  message(FATAL_ERROR "ANAPHASE_CUBLAS is ON and cuBLASLt was not found beside nvcc: install cuBLAS of the CUDA "
+    "Toolkit, or set -DANAPHASE_CUBLAS=OFF")
 endif()
 
 # anaphase_cuda_target(TARGET): how nvcc compiles a target's .cu files.
