@@ -132,10 +132,10 @@ void Tape::launch(std::string name, std::vector<Tensor> reads, std::vector<Tenso
     if (tensor) bytes += static_cast<double>(tensor.bytes());
   const double flops = flops_of(op, written);
   if constexpr (requires { op.workspace; }) {
-    const std::size_t bytes = kernels::workspace_bytes(device().stream(), op);
+    const std::size_t wanted = kernels::workspace_bytes(device().stream(), op);
     Tensor scratch;
-    if (bytes > 0) {
-      scratch = allocate({static_cast<std::int64_t>((bytes + 3) / 4)}, DType::i32);
+    if (wanted > 0) {
+      scratch = allocate({static_cast<std::int64_t>((wanted + 3) / 4)}, DType::i32);
       writes.push_back(scratch);
     }
     executor_.run({std::move(name), std::move(reads), std::move(writes),
