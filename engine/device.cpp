@@ -15,32 +15,30 @@
 #include "kernels/common/memory.hpp"
 
 namespace anaphase::engine {
-namespace {
 
 using kernels::DeviceKind;
 
+/// A queue of calls of a GPU, and the memory through which values reach it.
+struct Device::Queue {
+  Queue(DeviceKind kind, int index, std::size_t staging_bytes)
+      : stream{kind, index, kernels::gpu_runtime(kind).make_stream(index)},
+        staging(stream, staging_bytes / 2) {}
+  ~Queue() { kernels::gpu_runtime(stream.kind).free_stream(stream.handle); }
+  Queue(const Queue&) = delete;
+
+  kernels::Stream stream;
+  Staging staging;
+};
+
+namespace {
+
+/// Enough for the inputs of most steps in training, and of programs that get theirs otherwise.
+constexpr std::size_t shared_staging_bytes = std::size_t{32} << 20, own_staging_bytes = 1 << 17;
 constexpr int least_major = 7, least_minor = 5;  // compute capability
 
 std::atomic<std::int64_t> allocations{0};
 std::atomic<std::size_t> live_bytes{0};
 std::atomic<std::size_t> peak_bytes{0};
-
-/// What a GPU keeps from its first use until the program ends.
-struct Gpu {
-  explicit Gpu(const kernels::Stream& s) : stream(s), staging(s) {}
-  kernels::Stream stream;
-  Staging staging;
-};
-
-Gpu& gpu(DeviceKind kind, int index) {
-  static std::mutex mutex;
-  static auto& gpus = *new std::map<std::pair<DeviceKind, int>, Gpu>;  // outlives all tensors
-  const std::lock_guard lock(mutex);
-  const auto found = gpus.find({kind, index});
-  if (found != gpus.end()) return found->second;
-  const kernels::Stream stream{kind, index, kernels::gpu_runtime(kind).make_stream(index)};
-  return gpus.try_emplace({kind, index}, stream).first->second;
-}
 
 std::string version_name(int version) {
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
@@ -95,18 +93,34 @@ std::string why_no_cuda() {
   }
 }
 
+Device::Device(std::shared_ptr<Queue> queue) : stream_(queue->stream), queue_(std::move(queue)) {}
+
+/// The queue that all of the program shares, from its first use until the program ends.
+Device Device::gpu(DeviceKind kind, int index) {
+  static std::mutex mutex;
+  static auto& gpus = *new std::map<std::pair<DeviceKind, int>, Device>;  // outlives all tensors
+  const std::lock_guard lock(mutex);
+  const auto found = gpus.find({kind, index});
+  if (found != gpus.end()) return found->second;
+  return gpus
+      .emplace(std::pair(kind, index),
+               Device(std::make_shared<Queue>(kind, index, shared_staging_bytes)))
+      .first->second;
+}
+
 Device Device::cuda(int index) {
   if (const std::string obstacle = cuda_obstacle_here(index); !obstacle.empty())
-    throw Error(obstacle);
-  Device device(DeviceKind::cuda);
-  device.stream_ = gpu(DeviceKind::cuda, index).stream;
-  return device;
+    throw DeviceError(obstacle);
+  return gpu(DeviceKind::cuda, index);
 }
 
 Device Device::simt() {
-  Device device(DeviceKind::simt);
-  device.stream_ = gpu(DeviceKind::simt, 0).stream;
-  return device;
+  return gpu(DeviceKind::simt, 0);
+}
+
+Device Device::with_own_queue() const {
+  return queue_ ? Device(std::make_shared<Queue>(stream_.kind, stream_.index, own_staging_bytes))
+                : *this;
 }
 
 Device Device::parse(std::string_view name) {
@@ -121,7 +135,7 @@ Device Device::parse(std::string_view name) {
     const auto [stop, error] = std::from_chars(name.data() + prefix.size(), end, index);
     if (error == std::errc{} && stop == end && index >= 0) return cuda(index);
   }
-  throw Error(fmt::format("unknown device '{}': use auto, cpu, cuda, cuda:N or simt", name));
+  throw DeviceError(fmt::format("unknown device '{}': use auto, cpu, cuda, cuda:N or simt", name));
 }
 
 std::string Device::name() const {
@@ -145,7 +159,7 @@ kernels::DType Device::float_type() const {
 void Device::require_support(kernels::DType type) const {
   if (type == kernels::DType::bf16 && stream_.kind == DeviceKind::cpu &&
       !__builtin_cpu_supports("avx512bw"))
-    throw Error("bf16 on the CPU needs a processor with AVX-512: use --precision f32");
+    throw DeviceError("bf16 on the CPU needs a processor with AVX-512: use --precision f32");
 }
 
 std::vector<std::pair<std::string, std::string>> describe_devices() {
@@ -177,17 +191,17 @@ std::shared_ptr<std::byte> allocate(const Device& device, std::size_t bytes) {
     if (device.is_gpu())
       asked += fmt::format(", {:.1f} MiB free",
                            mebibytes(kernels::gpu_runtime(stream.kind).free_bytes(stream)));
-    throw Error(fmt::format("out of memory on {}: {}; use a smaller batch or image size",
-                            device.name(), asked));
+    throw OutOfMemory(fmt::format("out of memory on {}: {}; use a smaller batch or image size",
+                                  device.name(), asked));
   }
   ++allocations;
   const std::size_t live = live_bytes += rounded;
   for (std::size_t peak = peak_bytes;
        peak < live && !peak_bytes.compare_exchange_weak(peak, live);) {
   }
-  return {memory, [rounded, stream](std::byte* p) {
+  return {memory, [rounded, device](std::byte* p) {  // the device's queue lives as long
             live_bytes -= rounded;
-            kernels::free_memory(stream, p);
+            kernels::free_memory(device.stream(), p);
           }};
 }
 
@@ -196,12 +210,11 @@ void clear(const Device& device, void* data, std::size_t bytes) {
 }
 
 void copy_to_device(const Device& device, void* to, const void* from, std::size_t bytes) {
-  const kernels::Stream stream = device.stream();
-  if (device.is_gpu())
-    gpu(stream.kind, stream.index)
-        .staging.copy(static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes);
+  if (device.queue_)
+    device.queue_->staging.copy(static_cast<std::byte*>(to), static_cast<const std::byte*>(from),
+                                bytes);
   else
-    kernels::copy_to_device(stream, to, from, bytes);
+    kernels::copy_to_device(device.stream(), to, from, bytes);
 }
 
 void copy_to_host(const Device& device, void* to, const void* from, std::size_t bytes) {

@@ -14,8 +14,8 @@
 
 namespace anaphase::engine {
 
-/// Where tensors live and calls run. A device is a small value; copying it copies a name. All work
-/// of a GPU goes through one stream, for one thread at a time.
+/// Where tensors live and calls run. A device is a small value; copying it copies a name. What
+/// parse, cuda and simt return for a GPU are names of one queue of calls, for one thread at a time.
 class Device {
  public:
   Device() = default;
@@ -33,6 +33,11 @@ class Device {
   /// for a device that this build or machine does not have.
   static Device parse(std::string_view name);
 
+  /// The same GPU with another queue of calls, which lives as long as this device, its copies and
+  /// the tensors made on them: for work beside that of other threads. A processor stays as it is,
+  /// since calls on it have ended when they return.
+  Device with_own_queue() const;
+
   std::string name() const;
   kernels::Stream stream() const { return stream_; }
   bool is_gpu() const { return kernels::is_gpu(stream_.kind); }
@@ -41,13 +46,20 @@ class Device {
   /// Throws Error when activations cannot be stored in `type` on this device.
   void require_support(kernels::DType type) const;
 
+  /// Whether they have the same memory.
   bool operator==(const Device& other) const {
     return stream_.kind == other.stream_.kind && stream_.index == other.stream_.index;
   }
 
  private:
+  struct Queue;
+  friend void copy_to_device(const Device& device, void* to, const void* from, std::size_t bytes);
   explicit Device(kernels::DeviceKind kind) : stream_{kind} {}
+  explicit Device(std::shared_ptr<Queue> queue);
+  static Device gpu(kernels::DeviceKind kind, int index);
+
   kernels::Stream stream_;
+  std::shared_ptr<Queue> queue_;  // of a GPU
 };
 
 /// What `--device` can name, and what it stands for here or why it cannot be used.

@@ -22,6 +22,11 @@ class Event {
 
   /// The point is where the queue ends now.
   void record();
+  /// The point is where another queue of the same device ends now.
+  void record(const kernels::Stream& stream);
+  /// What `stream`, a queue of the same device, is given from now on waits for the point; the host
+  /// does not wait.
+  void hold(const kernels::Stream& stream) const;
   /// Waits until the device has come to the point; not at all before `record`.
   void wait() const;
   /// Both events have been waited for.
@@ -48,11 +53,15 @@ class Graph {
   std::shared_ptr<void> gpu_graph_;
 };
 
+/// Host memory that a GPU copies from and to while the host goes on.
+std::shared_ptr<void> make_pinned(const kernels::Stream& stream, std::size_t bytes);
+
 /// Host memory through which values reach a GPU in the order of its calls, while the host goes on:
 /// one half is filled while the device copies from the other.
 class Staging {
  public:
-  explicit Staging(const kernels::Stream& stream);
+  /// `half_bytes` is a multiple of 64.
+  Staging(const kernels::Stream& stream, std::size_t half_bytes);
 
   /// `from` may change when this returns.
   void copy(std::byte* to, const std::byte* from, std::size_t bytes);
@@ -65,6 +74,7 @@ class Staging {
   std::byte* space() const { return halves_[current_].memory + used_; }
 
   kernels::Stream stream_;
+  std::size_t half_bytes_;
   std::shared_ptr<void> memory_;
   Half halves_[2];
   int current_ = 0;

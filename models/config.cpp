@@ -228,11 +228,14 @@ std::string Config::to_toml() const {
   return text;
 }
 
+int Config::size_multiple() const {
+  return network.architecture == "unet" ? 8 : 16;
+}
+
 void Config::validate() const {
-  if (data.size % (network.architecture == "unet" ? 8 : 16) != 0)
+  if (data.size % size_multiple() != 0)
     throw Error(fmt::format("data.size {} does not fit the {} network: use a multiple of {}",
-                            data.size, network.architecture,
-                            network.architecture == "unet" ? 8 : 16));
+                            data.size, network.architecture, size_multiple()));
   if (network.width % 8 != 0)
     throw Error(
         fmt::format("network.width {} is not a multiple of 8: use 16, 32 or 64", network.width));

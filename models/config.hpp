@@ -98,6 +98,8 @@ struct Config {
   std::string to_toml() const;
   /// Throws Error for values that do not fit together.
   void validate() const;
+  /// What height and width of an image have to be a multiple of, for the network's levels to meet.
+  int size_multiple() const;
 
   static std::vector<std::string> keys();
 };

@@ -144,7 +144,7 @@ Model Model::load(const engine::Device& device, const std::filesystem::path& pat
     return found->second;
   };
   if (metadata("format_version") != format_version)
-    throw Error(
+    throw WrongVersion(
         fmt::format("{} has format version {}, this program reads {}: use a matching release",
                     origin, metadata("format_version"), format_version));
   Config config;

@@ -8,10 +8,17 @@
 #include <vector>
 
 #include "io/safetensors.hpp"
+#include "kernels/common/error.hpp"
 #include "models/config.hpp"
 #include "models/networks/network.hpp"
 
 namespace anaphase::models {
+
+/// A model file is of a format that this program does not read.
+class WrongVersion : public Error {
+ public:
+  using Error::Error;
+};
 
 /// What the networks were fitted to.
 struct DataFacts {

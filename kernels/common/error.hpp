@@ -12,4 +12,16 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// A device is not there, or cannot do what is asked of it.
+class DeviceError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A device or the process has not enough memory.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
 }  // namespace anaphase

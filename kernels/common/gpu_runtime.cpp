@@ -14,10 +14,10 @@ const GpuRuntime* find_gpu_runtime(DeviceKind kind) {
 const GpuRuntime& gpu_runtime(DeviceKind kind) {
   if (const GpuRuntime* found = find_gpu_runtime(kind)) return *found;
   if (kind == DeviceKind::cuda)
-    throw Error(
+    throw DeviceError(
         "this build has no CUDA kernels: build it where nvcc is (-DANAPHASE_CUDA=ON), or use "
         "--device cpu");
-  throw Error(
+  throw DeviceError(
       "this build cannot run CUDA kernels on the processor: build it with -DANAPHASE_SIMT=ON, or "
       "use --device cpu");
 }

@@ -77,6 +77,10 @@ class Runtime final : public GpuRuntime {
     return stream;
   }
 
+  void free_stream(void* stream) const override {
+    cudaStreamDestroy(static_cast<cudaStream_t>(stream));
+  }
+
   void make_current(const Stream& stream) const override {
     check(cudaSetDevice(stream.index), "choosing the device");
   }
@@ -124,6 +128,13 @@ class Runtime final : public GpuRuntime {
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, handle(stream)), "a copy");
   }
 
+  void copy_rows(const Stream& stream, void* to, std::size_t to_stride, const void* from,
+                 std::size_t from_stride, std::size_t row_bytes, std::size_t rows) const override {
+    check(cudaMemcpy2DAsync(to, to_stride, from, from_stride, row_bytes, rows, cudaMemcpyDefault,
+                            handle(stream)),
+          "a copy");
+  }
+
   void clear(const Stream& stream, void* data, std::size_t bytes) const override {
     check(cudaMemsetAsync(data, 0, bytes, handle(stream)), "clearing memory");
   }
@@ -140,6 +151,11 @@ class Runtime final : public GpuRuntime {
 
   void wait(void* event) const override {
     check(cudaEventSynchronize(static_cast<cudaEvent_t>(event)), "a kernel");
+  }
+
+  void hold(const Stream& stream, void* event) const override {
+    check(cudaStreamWaitEvent(handle(stream), static_cast<cudaEvent_t>(event), 0),
+          "waiting for an event");
   }
 
   double seconds(void* start, void* end) const override {

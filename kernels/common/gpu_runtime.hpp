@@ -40,8 +40,10 @@ class GpuRuntime {
   virtual GpuDriver driver() const = 0;
   virtual GpuFacts facts(int index) const = 0;
 
-  /// A stream of its own, never to be destroyed. Memory that is freed on it stays with the program.
+  /// A stream of its own. Memory that is freed on it stays with the program.
   virtual void* make_stream(int index) const = 0;
+  /// What it has been given is still done.
+  virtual void free_stream(void* stream) const = 0;
   virtual void make_current(const Stream& stream) const = 0;
   virtual void synchronize(const Stream& stream) const = 0;
 
@@ -55,12 +57,18 @@ class GpuRuntime {
 
   /// Between the host's memory and the device's. From pinned memory it has only been enqueued.
   virtual void copy(const Stream& stream, void* to, const void* from, std::size_t bytes) const = 0;
+  /// Rows of `row_bytes`, that many bytes or more apart.
+  virtual void copy_rows(const Stream& stream, void* to, std::size_t to_stride, const void* from,
+                         std::size_t from_stride, std::size_t row_bytes,
+                         std::size_t rows) const = 0;
   virtual void clear(const Stream& stream, void* data, std::size_t bytes) const = 0;
 
   virtual void* make_event() const = 0;
   virtual void record(const Stream& stream, void* event) const = 0;
   /// Returns when the device has come to where the event was recorded; at once if nowhere.
   virtual void wait(void* event) const = 0;
+  /// The stream's calls from here on wait for that, the host does not.
+  virtual void hold(const Stream& stream, void* event) const = 0;
   virtual double seconds(void* start, void* end) const = 0;
   virtual void free_event(void* event) const = 0;
 

@@ -56,6 +56,17 @@ void copy_to_host(const Stream& stream, void* to, const void* from, std::size_t 
   copy(stream, to, from, bytes);
 }
 
+void copy_rows(const Stream& stream, void* to, std::size_t to_stride, const void* from,
+               std::size_t from_stride, std::size_t row_bytes, std::size_t rows) {
+  if (is_gpu(stream.kind)) {
+    gpu_runtime(stream.kind).copy_rows(stream, to, to_stride, from, from_stride, row_bytes, rows);
+    return;
+  }
+  for (std::size_t row = 0; row < rows; ++row)
+    std::memcpy(static_cast<std::byte*>(to) + row * to_stride,
+                static_cast<const std::byte*>(from) + row * from_stride, row_bytes);
+}
+
 void synchronize(const Stream& stream) {
   if (is_gpu(stream.kind)) gpu_runtime(stream.kind).synchronize(stream);
 }

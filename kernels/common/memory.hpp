@@ -23,6 +23,11 @@ void clear_memory(const Stream& stream, void* data, std::size_t bytes);
 void copy_to_device(const Stream& stream, void* to, const void* from, std::size_t bytes);
 void copy_to_host(const Stream& stream, void* to, const void* from, std::size_t bytes);
 
+/// `rows` rows of `row_bytes`, so many bytes apart, within the device's memory and in the order of
+/// the stream's calls. What lies between the rows of `to` stays as it is.
+void copy_rows(const Stream& stream, void* to, std::size_t to_stride, const void* from,
+               std::size_t from_stride, std::size_t row_bytes, std::size_t rows);
+
 /// Waits for the stream's calls. Throws Error for one that failed.
 void synchronize(const Stream& stream);
 

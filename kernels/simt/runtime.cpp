@@ -191,6 +191,21 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   });
 }
 
+cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from,
+                              std::size_t from_pitch, std::size_t width, std::size_t height,
+                              cudaMemcpyKind, cudaStream_t stream) {
+  if (width == 0 || height == 0) return cudaSuccess;
+  const auto bytes = [&](std::size_t pitch) { return (height - 1) * pitch + width; };
+  if (width > to_pitch || width > from_pitch || !is_copyable(to, bytes(to_pitch)) ||
+      !is_copyable(from, bytes(from_pitch)))
+    return note(cudaErrorInvalidValue);
+  return perform(stream, [=] {
+    for (std::size_t row = 0; row < height; ++row)
+      std::memcpy(static_cast<unsigned char*>(to) + row * to_pitch,
+                  static_cast<const unsigned char*>(from) + row * from_pitch, width);
+  });
+}
+
 cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream_t stream) {
   if (!is_copyable(data, bytes)) return note(cudaErrorInvalidValue);
   return perform(stream, [=] {
