@@ -122,14 +122,14 @@ template <class Build>
 void Tape::launch(std::string name, std::vector<Tensor> reads, std::vector<Tensor> writes,
                   Build build) {
   auto op = build();
-  double written = 0, bytes = 0;
+  double written = 0, moved = 0;
   for (const Tensor& tensor : writes)
     if (tensor) {
       written += static_cast<double>(tensor.count());
-      bytes += static_cast<double>(tensor.bytes());
+      moved += static_cast<double>(tensor.bytes());
     }
   for (const Tensor& tensor : reads)
-    if (tensor) bytes += static_cast<double>(tensor.bytes());
+    if (tensor) moved += static_cast<double>(tensor.bytes());
   const double flops = flops_of(op, written);
   if constexpr (requires { op.workspace; }) {
     const std::size_t wanted = kernels::workspace_bytes(device().stream(), op);
@@ -144,13 +144,13 @@ void Tape::launch(std::string name, std::vector<Tensor> reads, std::vector<Tenso
                      call.workspace = scratch.data();
                      kernels::launch(stream, call);
                    },
-                   flops, bytes});
+                   flops, moved});
   } else {
     executor_.run({std::move(name), std::move(reads), std::move(writes),
                    [build = std::move(build)](const kernels::Stream& stream) {
                      kernels::launch(stream, build());
                    },
-                   flops, bytes});
+                   flops, moved});
   }
 }
 
