@@ -20,8 +20,8 @@ namespace {
 /// Draws 0 and 1 are the start's; the steps of the reverse process follow.
 constexpr std::uint32_t first_step_draw = 2;
 
-Tensor make_image(const Model& model, int batch, int height, int width) {
-  return make_tensor(model.device(), {batch, height, width, model.facts().channels},
+Tensor make_image(const Model& model, const Device& device, int batch, int height, int width) {
+  return make_tensor(device, {batch, height, width, model.facts().channels},
                      model.activation_type());
 }
 
@@ -78,8 +78,13 @@ void rewind(Tape& tape, const ReverseProcess& process) {
 }  // namespace
 
 Predictor::Predictor(Model& model, const InferenceOptions& options, int batch, int height,
-                     int width)
-    : model_(model), options_(options), batch_(batch), height_(height), width_(width) {
+                     int width, const Device& device)
+    : model_(model),
+      device_(device),
+      options_(options),
+      batch_(batch),
+      height_(height),
+      width_(width) {
   const bool teacher = options.with == "teacher";
   const int last = model.config().diffusion.steps - 1;
   if (options.steps > last + 1 || options.timestep > last)
@@ -89,8 +94,7 @@ Predictor::Predictor(Model& model, const InferenceOptions& options, int batch, i
         "this model has no teacher (it was trained with --method supervised): use --with students");
   if (options.steps > 1 && !teacher && !model.config().student.denoising)
     throw Error("students without noise input make a mask in one step: use --steps 1");
-  const Device& device = model.device();
-  images_ = make_image(model, batch, height, width);
+  images_ = make_image(model, device, batch, height, width);
   keys_ = make_tensor(device, {batch}, DType::u64);
   keys_of_draws_ = make_tensor(device, {options_.draws, batch}, DType::u64);
   std::vector<std::uint64_t> keys;
@@ -116,7 +120,6 @@ Predictor::Predictor(Model& model, const InferenceOptions& options, int batch, i
 
 /// The reverse process's tables and state, for the options' sampler and number of steps.
 void Predictor::make_process() {
-  const Device& device = model_.device();
   const Sampler sampler = sampler_named(options_.sampler);
   const std::vector<int> timesteps =
       spaced_timesteps(model_.config().diffusion.steps, options_.steps);
@@ -124,21 +127,21 @@ void Predictor::make_process() {
   for (const StepCoefficients& step :
        reverse_coefficients(sampler, model_.levels(), timesteps, Prediction::clean))
     coefficients.insert(coefficients.end(), step.begin(), step.end());
-  process_ = {make_tensor(device, {options_.steps, kernels::ReverseStepCoefficients::count},
-                          device.float_type()),
-              make_tensor(device, {options_.steps}, DType::i32),
-              make_tensor(device, {1}, DType::i32), make_tensor(device, {batch_}, DType::i32)};
+  process_ = {make_tensor(device_, {options_.steps, kernels::ReverseStepCoefficients::count},
+                          device_.float_type()),
+              make_tensor(device_, {options_.steps}, DType::i32),
+              make_tensor(device_, {1}, DType::i32), make_tensor(device_, {batch_}, DType::i32)};
   upload(process_.coefficients, coefficients);
   upload(process_.timesteps, std::vector<std::int32_t>(timesteps.begin(), timesteps.end()));
   const Shape shape{batch_, height_, width_, model_.facts().classes};
-  state_ = make_tensor(device, shape, model_.activation_type());
-  if (sampler == Sampler::dpm) x0_before_ = make_tensor(device, shape, model_.activation_type());
+  state_ = make_tensor(device_, shape, model_.activation_type());
+  if (sampler == Sampler::dpm) x0_before_ = make_tensor(device_, shape, model_.activation_type());
 }
 
 Predictor::Generator Predictor::make_generator(const Network& network) {
   Randomness random{keys_};
   Generator generator;
-  Trace trace(model_.device(), Trace::Parameters::fixed);
+  Trace trace(device_, Trace::Parameters::fixed);
   Tape tape(trace, Tape::Mode::infer);
   Tensor probabilities;
   if (options_.steps == 1) {
@@ -146,7 +149,7 @@ Predictor::Generator Predictor::make_generator(const Network& network) {
     const int t = options_.timestep < 0 ? last : options_.timestep;
     probabilities = softmax(tape, generate_mask(tape, model_, network, images_, random, false, t));
   } else {
-    Trace start(model_.device());
+    Trace start(device_);
     Tape start_tape(start, Tape::Mode::infer);
     rewind(start_tape, process_);
     next_step(start_tape, process_);  // for its timestep
@@ -170,8 +173,8 @@ Predictor::Generator Predictor::make_generator(const Network& network) {
   generator.step = trace.finish({probabilities});
 
   const DType sum_type = kernels::param_type(probabilities.type());
-  generator.mean = make_tensor(model_.device(), probabilities.shape(), sum_type);
-  Trace sum(model_.device());
+  generator.mean = make_tensor(device_, probabilities.shape(), sum_type);
+  Trace sum(device_);
   Tape sum_tape(sum, Tape::Mode::infer);
   add(sum_tape, generator.mean, probabilities, 1.0 / options_.draws);
   generator.add = sum.finish({});
@@ -179,7 +182,7 @@ Predictor::Generator Predictor::make_generator(const Network& network) {
 }
 
 void Predictor::run(Generator& generator) {
-  const kernels::Stream stream = model_.device().stream();
+  const kernels::Stream stream = device_.stream();
   const Tensor& mean = generator.mean;
   kernels::launch(stream, kernels::Fill{mean.count(), mean.type(), 0.0, mean.data()});
   for (int draw = 0; draw < options_.draws; ++draw) {
@@ -193,7 +196,7 @@ void Predictor::run(Generator& generator) {
 }
 
 void Predictor::run() {
-  kernels::make_current(model_.device().stream());
+  kernels::make_current(device_.stream());
   for (Generator& generator : generators_) run(generator);
   if (generators_.size() > 1) average_.replay();
 }
@@ -226,7 +229,7 @@ PseudoLabeller::PseudoLabeller(Model& model, int batch, int height, int width) {
     throw Error(
         "this model has no teacher (it was trained with --method supervised): it makes no "
         "pseudo-labels");
-  image_ = make_image(model, batch, height, width);
+  image_ = make_image(model, model.device(), batch, height, width);
   keys_ = make_tensor(model.device(), {batch}, DType::u64);
   upload(keys_, std::vector<std::uint64_t>(batch, model.config().inference.seed));
   Trace trace(model.device());

@@ -15,7 +15,12 @@ namespace anaphase::models {
 class Predictor {
  public:
   /// Several students are averaged. Throws Error where the model cannot do what the options ask.
-  Predictor(Model& model, const InferenceOptions& options, int batch, int height, int width);
+  Predictor(Model& model, const InferenceOptions& options, int batch, int height, int width)
+      : Predictor(model, options, batch, height, width, model.device()) {}
+  /// On another queue of the model's device. The model's own queue has to have come to its end
+  /// before the first run, and the model's parameters stay as they are during runs.
+  Predictor(Model& model, const InferenceOptions& options, int batch, int height, int width,
+            const engine::Device& device);
 
   int batch() const { return batch_; }
   /// Class probabilities [count, height, width, K] of `count` <= batch images, given as normalised
@@ -49,6 +54,7 @@ class Predictor {
   void run(Generator& generator);
 
   Model& model_;
+  engine::Device device_;
   InferenceOptions options_;
   int batch_, height_, width_;
   Tensor images_, keys_;
