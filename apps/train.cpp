@@ -78,7 +78,7 @@ void on_signal(int signal) {
   if (stop.exchange(true)) _exit(128 + signal);
   stop_signal = signal;
   constexpr std::string_view note =
-      "\nanaphase: stopping at the end of this epoch, with a checkpoint; once more: at once\n";
+      "\nanaphase: stopping after this step, with a checkpoint; once more: at once\n";
   [[maybe_unused]] const auto ignored = write(STDERR_FILENO, note.data(), note.size());
 }
 

@@ -219,6 +219,10 @@ class Trainer {
       const bool is_last = step + 1 == stage.steps;
       const bool stop = request_.stop && *request_.stop;
       const bool epoch_ends = is_last || (step + 1) % stage.steps_per_epoch == 0;
+      if (stop && !epoch_ends) {
+        save_checkpoint(stage, step + 1);
+        return false;
+      }
       if (!epoch_ends) continue;
       io::MetricRow row{{"kind", "train"},
                         {"stage", stage.name},

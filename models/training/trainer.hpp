@@ -28,7 +28,7 @@ struct TrainRequest {
                         // longer training)
   engine::Device device;
   std::function<void(const Progress&)> progress;  // may be empty
-  const std::atomic<bool>* stop = nullptr;        // set: end after this epoch, with a checkpoint
+  const std::atomic<bool>* stop = nullptr;        // set: end after this step, with a checkpoint
 };
 
 enum class TrainOutcome : unsigned char { finished, stopped };

@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "io/atomic_file.hpp"
+#include "io/safetensors.hpp"
 #include "io/synthetic.hpp"
 #include "kernels/common/error.hpp"
 #include "tests/io/temporary_folder.hpp"
@@ -92,6 +93,8 @@ TEST_CASE("a run that was stopped in any stage goes on bit for bit") {
       if (progress.stage == stage && progress.step == 3) stop = true;
     });
     CHECK(outcome == TrainOutcome::stopped);
+    const io::SafeTensors checkpoint = io::read_safetensors(part / "checkpoint.safetensors");
+    CHECK(checkpoint.metadata.at("step") == "3");  // in the middle of an epoch
     CHECK(run(config, part, true) == TrainOutcome::finished);
     CHECK(weights(part) == weights(folder / "whole"));
   }
