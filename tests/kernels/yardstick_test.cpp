@@ -158,12 +158,6 @@ TEST_CASE("convolution by cuDNN agrees with the reference") {
                                                .dx = m.output("dx", count_x(s))}};
           },
           transformed_sum_of(taps(s) * s.c_out));
-      // Of bf16 in three dimensions cuDNN has no weight gradient in float.
-      const ConvWeightGradient sizes{.shape = s, .type = target.type};
-      if (!conv_cudnn_takes(device_of(target), sizes)) {
-        CHECK((s.d > 1 && target.type == DType::bf16));
-        continue;
-      }
       Tolerance in_float = transformed_sum_of(count_y(s) / s.c_out);
       in_float.bf16_relative = 0;
       compare(
