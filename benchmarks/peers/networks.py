@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 
 class GroupNorm(nn.GroupNorm):
-    """Of 8 groups. `in_float32`: computed so where the input is bf16; PyTorch 1.13 has no bf16 group
-    norm that is right."""
+    """Of 8 groups. `in_float32`: computed so where the input is bf16; PyTorch 1.13 has no bf16
+    group norm that is right."""
 
     in_float32 = True
 

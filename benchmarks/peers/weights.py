@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Safetensors files in numpy: an 8-byte length, a JSON header of that length, the tensors' bytes."""
+"""Safetensors files in numpy: an 8-byte length, a JSON header of that length, tensors' bytes."""
 import json
 from pathlib import Path
 
