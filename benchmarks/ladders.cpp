@@ -300,10 +300,11 @@ void compare_reverse_steps(const Options& options, Device device) {
     Comparison comparison(options, "reverse step with noise",
                           fmt::format("{} x {} values", images, elements),
                           3 * static_cast<double>(bytes), "GB/s");
-    for (const auto& [rung, name] : reverse_step::ladder) {
+    for (const reverse_step::NamedRung& named : reverse_step::ladder) {
+      const reverse_step::Rung rung = named.rung;
       if (!reverse_step::takes(rung, op)) continue;
       const Buffer workspace(options.stream, reverse_step::workspace_bytes(rung, op));
-      comparison.add(name, ideas[static_cast<int>(rung)], time_of(options, [&] {
+      comparison.add(named.name, ideas[static_cast<int>(rung)], time_of(options, [&] {
                        reverse_step::run(device, rung, op, workspace.get());
                      }));
     }

@@ -204,26 +204,26 @@ std::vector<std::int64_t> key_of(Part part, const Operation& op) {
 }
 
 template <class Operation>
-std::unique_ptr<Plan> make_plan(Cuda gpu, const Operation& op, Graph graph) {
-  return Plan::make(gpu, std::move(graph), op.type == DType::bf16 || op.allow_tf32);
+std::unique_ptr<Plan> make_plan(Cuda gpu, const Operation& op) {
+  return Plan::make(gpu, graph_of(op), op.type == DType::bf16 || op.allow_tf32);
 }
 
 const Plan* find_plan(Cuda gpu, const ConvForward& op) {
   std::vector<std::int64_t> key = key_of(Part::forward, op);
   key.insert(key.end(), {op.bias != nullptr, op.residual != nullptr,
                          static_cast<std::int64_t>(op.activation), std::bit_cast<int>(op.slope)});
-  return cudnn::find_plan(gpu, std::move(key), [&] { return make_plan(gpu, op, graph_of(op)); });
+  return cudnn::find_plan(gpu, std::move(key), [&] { return make_plan(gpu, op); });
 }
 
 const Plan* find_plan(Cuda gpu, const ConvInputGradient& op) {
   return cudnn::find_plan(gpu, key_of(Part::input_gradient, op),
-                          [&] { return make_plan(gpu, op, graph_of(op)); });
+                          [&] { return make_plan(gpu, op); });
 }
 
 const Plan* find_plan(Cuda gpu, const ConvWeightGradient& op) {
   if (op.dbias) return nullptr;  // cuDNN sums dy neither in this graph nor in one of its own
   return cudnn::find_plan(gpu, key_of(Part::weight_gradient, op),
-                          [&] { return make_plan(gpu, op, graph_of(op)); });
+                          [&] { return make_plan(gpu, op); });
 }
 
 const Plan& require(const Plan* plan) {
