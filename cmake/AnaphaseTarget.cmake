@@ -18,6 +18,9 @@ if(ANAPHASE_SANITIZE)
     -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1>)
   target_link_options(anaphase_options INTERFACE -fsanitize=${sanitizers})
 endif()
+if(ANAPHASE_FUZZ)
+  target_compile_options(anaphase_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 # anaphase_library(NAME source... LINK library...): a static library `anaphase_NAME`, alias `anaphase::NAME`.
 function(anaphase_library name)

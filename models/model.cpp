@@ -35,6 +35,10 @@ float DataFacts::high() const {
 }
 
 Model::Model(const engine::Device& device, const Config& config, const DataFacts& facts)
+    : Model(device, config, facts, nullptr, {}) {}
+
+Model::Model(const engine::Device& device, const Config& config, const DataFacts& facts,
+             const io::SafeTensors* file, const std::string& origin)
     : device_(device), config_(config), facts_(facts) {
   config_.validate();
   device_.require_support(activation_type());
@@ -60,6 +64,9 @@ Model::Model(const engine::Device& device, const Config& config, const DataFacts
   const int students = config_.training.method == "supervised" ? 1 : config_.student.count;
   for (int k = 0; k < students; ++k) students_.push_back(make_network(student_options));
 
+  if (file)
+    for (auto& [prefix, network] : networks())
+      require_all(*file, prefix, network->parameters(), origin);
   for (auto& [prefix, network] : networks()) {
     std::uint64_t key = config_.training.seed;
     for (const char c : prefix) key = kernels::mix_key(key, static_cast<unsigned char>(c));
@@ -162,7 +169,7 @@ Model Model::load(const engine::Device& device, const std::filesystem::path& pat
       static_cast<int>(facts.std.size()) != facts.channels)
     throw Error(
         fmt::format("{}: its data description is damaged: train again or use a copy", origin));
-  Model model(device, config, facts);
+  Model model(device, config, facts, &file, origin);
   model.restore_from(file, origin);
   return model;
 }

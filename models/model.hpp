@@ -72,6 +72,10 @@ class Model {
   static Model load(const engine::Device& device, const std::filesystem::path& path);
 
  private:
+  /// Fresh networks. Where a file is given, what it lacks for them is said before they take memory.
+  Model(const engine::Device& device, const Config& config, const DataFacts& facts,
+        const io::SafeTensors* file, const std::string& origin);
+
   engine::Device device_;
   Config config_;
   DataFacts facts_;

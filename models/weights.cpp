@@ -44,8 +44,8 @@ io::TensorEntry entry_of(const Shape& shape, const std::vector<float>& values) {
   return entry;
 }
 
-std::vector<float> values_of(const io::SafeTensors& file, const std::string& name,
-                             const Shape& shape, const std::string& origin) {
+const io::TensorEntry& find_entry(const io::SafeTensors& file, const std::string& name,
+                                  const Shape& shape, const std::string& origin) {
   const auto found = file.tensors.find(name);
   if (found == file.tensors.end())
     throw Error(
@@ -55,6 +55,12 @@ std::vector<float> values_of(const io::SafeTensors& file, const std::string& nam
     throw Error(fmt::format(
         "{}: '{}' is {} {}, expected F32 {}: it was saved for another network or preset", origin,
         name, entry.dtype, engine::to_string(entry.shape), engine::to_string(shape)));
+  return entry;
+}
+
+std::vector<float> values_of(const io::SafeTensors& file, const std::string& name,
+                             const Shape& shape, const std::string& origin) {
+  const io::TensorEntry& entry = find_entry(file, name, shape, origin);
   std::vector<float> values(entry.data.size() / sizeof(float));
   std::memcpy(values.data(), entry.data.data(), entry.data.size());
   return values;
@@ -70,6 +76,12 @@ void store(io::SafeTensors& file, const std::string& prefix, const engine::Param
     for_each_position(shape, [&](std::int64_t i, std::int64_t j) { values[j] = memory[i]; });
     file.tensors[prefix + entry.name] = entry_of(torch_shape(shape), values);
   }
+}
+
+void require_all(const io::SafeTensors& file, const std::string& prefix,
+                 const engine::ParameterSet& set, const std::string& origin) {
+  for (const auto& entry : set.entries())
+    find_entry(file, prefix + entry.name, torch_shape(entry.tensor.shape()), origin);
 }
 
 void restore(const io::SafeTensors& file, const std::string& prefix, engine::ParameterSet& set,

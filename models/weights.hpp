@@ -17,6 +17,10 @@ void store(io::SafeTensors& file, const std::string& prefix, const engine::Param
 void restore(const io::SafeTensors& file, const std::string& prefix, engine::ParameterSet& set,
              const std::string& origin);
 
+/// Throws what `restore` would throw. The parameters may have no memory yet.
+void require_all(const io::SafeTensors& file, const std::string& prefix,
+                 const engine::ParameterSet& set, const std::string& origin);
+
 /// A flat float32 tensor as it is, for optimiser state.
 void store_flat(io::SafeTensors& file, const std::string& name, const engine::Tensor& tensor);
 void restore_flat(const io::SafeTensors& file, const std::string& name,

@@ -36,9 +36,9 @@ std::uint8_t* bytes_out(Arena& m, std::int64_t count) {
 }  // namespace
 
 TEST_CASE("pixels are normalised by channel, whatever their strides") {
-  // The quotients' and the difference's roundings: 2^-24 each of values of at most 1, divided by a
-  // std of at least 0.1 and so within 2^-19 where the result nearly cancels.
-  const Tolerance tolerance{.relative = 0x1p-22, .absolute = 0x1p-19};
+  // x / (255 std) and mean / std are at most 10 and 8 here, each within two roundings (2^-23), and
+  // their difference may be anything: together 18 * 2^-23 < 2^-18.
+  const Tolerance tolerance{.relative = 0x1p-23, .absolute = 0x1p-18};
   for (const Size s :
        {Size{1, 1, 1, 1}, Size{2, 3, 5, 3, 1, 2, 7}, Size{1, 7, 16, 1}, Size{3, 4, 8, 3, 3, 5, 0},
         Size{2, 33, 17, 2}, Size{1, 5, 512, 3, 0, 64}, Size{1, 300, 7, 1, 0, 1}}) {
