@@ -16,5 +16,6 @@ void add_report(CLI::App& app);
 void add_synth(CLI::App& app);
 void add_slices(CLI::App& app);
 void add_info(CLI::App& app);
+void add_bench(CLI::App& app);
 
 }  // namespace anaphase::apps

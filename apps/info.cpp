@@ -5,14 +5,12 @@
 
 #include <filesystem>
 #include <memory>
-#include <oneapi/dnnl/dnnl.hpp>
 #include <string>
 #include <vector>
 
+#include "apps/build.hpp"
 #include "apps/commands.hpp"
 #include "apps/settings.hpp"
-#include "kernels/common/error.hpp"
-#include "kernels/common/version.hpp"
 #include "models/pathways.hpp"
 #include "models/training/steps.hpp"
 
@@ -27,54 +25,9 @@ struct InfoOptions {
   std::vector<const CLI::Option*> of_plan;  // any of them asks for the plan
 };
 
-std::string instruction_set() {
-  switch (dnnl::get_effective_cpu_isa()) {
-    case dnnl::cpu_isa::sse41:
-      return "SSE4.1";
-    case dnnl::cpu_isa::avx:
-      return "AVX";
-    case dnnl::cpu_isa::avx2:
-      return "AVX2";
-    case dnnl::cpu_isa::avx512_core:
-      return "AVX-512";
-    case dnnl::cpu_isa::avx512_core_vnni:
-      return "AVX-512 with VNNI";
-    case dnnl::cpu_isa::avx512_core_bf16:
-      return "AVX-512 with bf16";
-    default:
-      return fmt::format("oneDNN's number {:#x}",
-                         static_cast<unsigned>(dnnl::get_effective_cpu_isa()));
-  }
-}
-
-bool has_bf16() {
-  try {
-    engine::Device::cpu().require_support(engine::DType::bf16);
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
-}
-
 void print_build() {
-#ifdef __clang__
-  constexpr const char* compiler = __VERSION__;
-#else
-  constexpr const char* compiler = "GCC " __VERSION__;
-#endif
-  const dnnl_version_t& onednn = *dnnl_version();
-  const auto line = [](const char* name, const std::string& value) {
-    fmt::print("{:<12}{}\n", name, value);
-  };
-  line("anaphase", version);
-  line("compiler", compiler);
-  line("build", fmt::format("{}, for {}", ANAPHASE_BUILD_TYPE,
-                            ANAPHASE_NATIVE ? "the processor of the build machine"
-                                            : "any processor of its kind"));
-  line("oneDNN", fmt::format("{}.{}.{}, uses {}", onednn.major, onednn.minor, onednn.patch,
-                             instruction_set()));
-  line("threads", std::to_string(omp_get_max_threads()));
-  line("precisions", has_bf16() ? "f32, bf16" : "f32 (bf16 on the CPU needs AVX-512)");
+  for (const auto& [name, value] : build_facts()) fmt::print("{:<12}{}\n", name, value);
+  fmt::print("{:<12}{}\n", "threads", omp_get_max_threads());
   fmt::print("\nDevices\n");
   for (const auto& [name, text] : engine::describe_devices())
     fmt::print("  {:<10}{}\n", name, text);

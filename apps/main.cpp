@@ -42,6 +42,7 @@ int run(int argc, char** argv) {
   apps::add_report(app);
   apps::add_synth(app);
   apps::add_slices(app);
+  apps::add_bench(app);
   apps::add_info(app);
   try {
     app.parse(argc, argv);

@@ -130,9 +130,10 @@ std::map<std::string, double> Program::work() const {
   return flops;
 }
 
-std::map<std::string, CallProfile> Program::profile() {
-  replay();
+std::vector<double> Program::time_calls() {
+  if (!std::exchange(is_prepared_, true)) make(preparations_);
   const kernels::Stream stream = device_.stream();
+  kernels::make_current(stream);
   std::vector<Event> marks;  // before the first call and after each
   for (std::size_t i = 0; i <= calls_.size(); ++i) marks.emplace_back(stream);
   marks.front().record();
@@ -141,12 +142,22 @@ std::map<std::string, CallProfile> Program::profile() {
     marks[i + 1].record();
   }
   marks.back().wait();
+  std::vector<double> seconds;
+  for (std::size_t i = 0; i < calls_.size(); ++i)
+    seconds.push_back(marks[i + 1].seconds_since(marks[i]));
+  return seconds;
+}
+
+std::map<std::string, CallProfile> Program::profile() {
+  replay();
+  const std::vector<double> seconds = time_calls();
   std::map<std::string, CallProfile> profiles;
   for (std::size_t i = 0; i < calls_.size(); ++i) {
     CallProfile& profile = profiles[calls_[i].name];
     ++profile.calls;
-    profile.seconds += marks[i + 1].seconds_since(marks[i]);
+    profile.seconds += seconds[i];
     profile.flops += calls_[i].flops;
+    profile.bytes += calls_[i].bytes;
   }
   return profiles;
 }

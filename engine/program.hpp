@@ -23,6 +23,7 @@ struct CallProfile {
   int calls = 0;
   double seconds = 0;
   double flops = 0;
+  double bytes = 0;  // read and written; as Call::bytes
 };
 
 /// A traced step: a fixed list of calls over one block of memory. Replaying allocates nothing; it
@@ -38,10 +39,12 @@ class Program {
   /// have changed and the trace was told that they are fixed.
   void parameters_changed() { is_prepared_ = false; }
   const MemoryPlan& plan() const { return plan_; }
+  const std::vector<Call>& calls() const { return calls_; }
   /// Multiplications and additions of one replay, summed by the calls' names.
   std::map<std::string, double> work() const;
-  /// Replays once with the time taken between all calls (after a replay that warms up), summed by
-  /// name.
+  /// Replays once, call by call, and returns the seconds that each of `calls` took.
+  std::vector<double> time_calls();
+  /// The same, after a replay that warms up, summed by the calls' names.
   std::map<std::string, CallProfile> profile();
 
  private:

@@ -181,15 +181,19 @@ Predictor::Generator Predictor::make_generator(const Network& network) {
   return generator;
 }
 
+void Predictor::start(Generator& generator, int draw) {
+  const kernels::Cast keys{batch_, DType::u64, DType::u64,
+                           keys_of_draws_.as<std::uint64_t>() + draw * batch_, keys_.data()};
+  kernels::launch(device_.stream(), keys);
+  if (options_.steps > 1) generator.start.replay();
+}
+
 void Predictor::run(Generator& generator) {
   const kernels::Stream stream = device_.stream();
   const Tensor& mean = generator.mean;
   kernels::launch(stream, kernels::Fill{mean.count(), mean.type(), 0.0, mean.data()});
   for (int draw = 0; draw < options_.draws; ++draw) {
-    kernels::launch(
-        stream, kernels::Cast{batch_, DType::u64, DType::u64,
-                              keys_of_draws_.as<std::uint64_t>() + draw * batch_, keys_.data()});
-    if (options_.steps > 1) generator.start.replay();
+    start(generator, draw);
     for (int i = 0; i < options_.steps; ++i) generator.step.replay();
     generator.add.replay();
   }

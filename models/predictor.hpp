@@ -39,6 +39,13 @@ class Predictor {
   void run();
   /// Calls of networks in a `run`.
   int network_calls() const;
+
+  // To measure a step by itself: `start`, then at most as many replays as a run has steps.
+
+  /// Goes back to before the first step of the first network's first draw.
+  void start() { start(generators_.front(), 0); }
+  /// What a run replays for every step of the first network.
+  engine::Program& step() { return generators_.front().step; }
   /// To be called when the model's parameters have changed: the programs hold copies of them in the
   /// layouts that the device computes with.
   void parameters_changed();
@@ -51,6 +58,7 @@ class Predictor {
   };
   Generator make_generator(const Network& network);
   void make_process();
+  void start(Generator& generator, int draw);
   void run(Generator& generator);
 
   Model& model_;

@@ -272,6 +272,7 @@ TEST_CASE("a profile tells calls, time and work by name") {
     CHECK(names == std::set<std::string>{"activation_backward", "activation_forward",
                                          "conv_forward", "conv_weight_gradient", "fill"});
     CHECK(profile.at("conv_forward").flops == 2.0 * 8 * 8 * 4 * 3 * 3 * 3);
+    CHECK(profile.at("conv_forward").bytes == 4.0 * (8 * 8 * 3 + 4 * 3 * 3 * 3 + 8 * 8 * 4));
     for (const auto& [name, flops] : program.work()) CHECK(profile.at(name).flops == flops);
     CHECK(program.work().size() == names.size());
   }
