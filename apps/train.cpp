@@ -57,7 +57,10 @@ std::vector<Shortcut> shortcuts() {
        "Which images are labelled, initial weights, all noise: the same seed gives the same model",
        std::to_string(c.training.seed)},
       {"--precision", "training.precision", "TYPE", "Machine",
-       "f32, or bf16: half the memory, on processors with AVX-512", c.training.precision},
+       "f32; tf32: f32 with products in tf32 where a GPU has them; or bf16: half the memory, on "
+       "processors "
+       "with AVX-512",
+       c.training.precision},
   };
 }
 

@@ -119,8 +119,16 @@ Device Device::simt() {
 }
 
 Device Device::with_own_queue() const {
-  return queue_ ? Device(std::make_shared<Queue>(stream_.kind, stream_.index, own_staging_bytes))
-                : *this;
+  if (!queue_) return *this;
+  Device device(std::make_shared<Queue>(stream_.kind, stream_.index, own_staging_bytes));
+  device.allows_tf32_ = allows_tf32_;
+  return device;
+}
+
+Device Device::with_tf32() const {
+  Device device = *this;
+  device.allows_tf32_ = true;
+  return device;
 }
 
 Device Device::parse(std::string_view name) {

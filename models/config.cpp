@@ -73,7 +73,7 @@ void visit_fields(C& c, Visit&& visit) {
   visit("training", "weight_decay", c.training.weight_decay, Allowed{0, 10});
   visit("training", "clip_norm", c.training.clip_norm, Allowed{0, many});
   visit("training", "seed", c.training.seed, Allowed{0, 9e18});
-  visit("training", "precision", c.training.precision, Allowed{.words = {"f32", "bf16"}});
+  visit("training", "precision", c.training.precision, Allowed{.words = {"f32", "tf32", "bf16"}});
   visit("training", "validations", c.training.validations, Allowed{0, many});
   visit("inference", "with", c.inference.with, Allowed{.words = {"students", "teacher"}});
   visit("inference", "steps", c.inference.steps, Allowed{1, 100000});

@@ -81,7 +81,7 @@ struct Config {
     double weight_decay = 1e-4;
     double clip_norm = 1;  // 0: no clipping
     std::uint64_t seed = 0;
-    std::string precision = "f32";  // f32 | bf16
+    std::string precision = "f32";  // f32 | tf32 | bf16
     int validations = 20;           // how often the validation images are scored
   } training;
   InferenceOptions inference;

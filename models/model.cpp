@@ -39,7 +39,9 @@ Model::Model(const engine::Device& device, const Config& config, const DataFacts
 
 Model::Model(const engine::Device& device, const Config& config, const DataFacts& facts,
              const io::SafeTensors* file, const std::string& origin)
-    : device_(device), config_(config), facts_(facts) {
+    : device_(config.training.precision == "tf32" ? device.with_tf32() : device),
+      config_(config),
+      facts_(facts) {
   config_.validate();
   device_.require_support(activation_type());
   levels_ = models::alpha_bar(config_.diffusion.schedule, config_.diffusion.steps);

@@ -68,6 +68,7 @@ Tensor conv(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bia
   if (x.shape().size() == 5) y_shape.insert(y_shape.begin() + 1, shape.out_d());
   if (bias) check_shape(bias, {shape.c_out}, "conv", "bias");
   const DType type = x.type();
+  const bool allow_tf32 = tape.device().allows_tf32();
   if (options.residual) check_tensor(options.residual, y_shape, type, "conv", "residual");
 
   const Tensor w = tape.converted(weight, type);
@@ -75,6 +76,7 @@ Tensor conv(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bia
   const auto forward = [=](const Tensor& packed_weight) {
     return kernels::ConvForward{.shape = shape,
                                 .type = type,
+                                .allow_tf32 = allow_tf32,
                                 .x = x.data(),
                                 .weight = w.data(),
                                 .packed = packed_weight.data(),
@@ -104,6 +106,7 @@ Tensor conv(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bia
       tape.launch("conv_weight_gradient", {x, dy}, {dweight, dbias}, [=] {
         return kernels::ConvWeightGradient{.shape = shape,
                                            .type = type,
+                                           .allow_tf32 = allow_tf32,
                                            .x = x.data(),
                                            .dy = dy.data(),
                                            .dweight = dweight.data(),
@@ -113,8 +116,12 @@ Tensor conv(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bia
     if (x.needs_gradient()) {
       dx = tape.allocate_like(x);
       tape.launch("conv_input_gradient", {dy, w}, {dx}, [=] {
-        return kernels::ConvInputGradient{
-            .shape = shape, .type = type, .dy = dy.data(), .weight = w.data(), .dx = dx.data()};
+        return kernels::ConvInputGradient{.shape = shape,
+                                          .type = type,
+                                          .allow_tf32 = allow_tf32,
+                                          .dy = dy.data(),
+                                          .weight = w.data(),
+                                          .dx = dx.data()};
       });
     }
     return {dx, dweight, dbias, dy};

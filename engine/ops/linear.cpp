@@ -16,6 +16,7 @@ Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& b
   const Shape y_shape = with_channels(x, out);
   if (bias) check_shape(bias, {out}, "linear", "bias");
   const DType type = x.type();
+  const bool allow_tf32 = tape.device().allows_tf32();
   if (residual) check_tensor(residual, y_shape, type, "linear", "residual");
 
   const Tensor w = tape.converted(weight, type);
@@ -25,6 +26,7 @@ Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& b
                                   .in = in,
                                   .out = out,
                                   .type = type,
+                                  .allow_tf32 = allow_tf32,
                                   .x = x.data(),
                                   .weight = w.data(),
                                   .packed = packed_weight.data(),
@@ -45,6 +47,7 @@ Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& b
                                              .in = in,
                                              .out = out,
                                              .type = type,
+                                             .allow_tf32 = allow_tf32,
                                              .x = x.data(),
                                              .dy = dy.data(),
                                              .dweight = dweight.data(),
@@ -58,6 +61,7 @@ Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& b
                                             .in = in,
                                             .out = out,
                                             .type = type,
+                                            .allow_tf32 = allow_tf32,
                                             .dy = dy.data(),
                                             .weight = w.data(),
                                             .dx = dx.data()};
