@@ -23,7 +23,7 @@ struct Call {
 /// Who runs calls: at once (Eager), or later and again (Trace, in engine/program.hpp).
 class Executor {
  public:
-  explicit Executor(Device device) : device_(device) {}
+  explicit Executor(Device device) : device_(std::move(device)) {}
   virtual ~Executor() = default;
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;

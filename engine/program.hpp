@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/executor.hpp"
@@ -68,7 +69,7 @@ class Trace final : public Executor {
   enum class Parameters : unsigned char { change, fixed };
 
   explicit Trace(Device device, Parameters parameters = Parameters::change)
-      : Executor(device), parameters_(parameters) {}
+      : Executor(std::move(device)), parameters_(parameters) {}
   Tensor allocate(Shape shape, DType type) override;
   void run(Call call) override;
   bool parameters_are_fixed() const override { return parameters_ == Parameters::fixed; }

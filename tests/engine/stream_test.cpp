@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <numeric>
 #include <stdexcept>
 
@@ -84,5 +85,36 @@ TEST_CASE("uploads larger than the pinned memory arrive whole, small ones in the
     const Tensor one = make_tensor(gpu, {1}, DType::i32);
     for (std::int32_t i = 0; i < 1000; ++i) upload(one, std::vector<std::int32_t>{i});
     CHECK(download_labels(one) == std::vector<std::int32_t>{999});
+  }
+}
+
+TEST_CASE("a queue of a device's own goes on where another one has come to a point") {
+  for (const Device& device : test::devices()) {
+    const Device own = device.with_own_queue();
+    CHECK(own == device);
+    CHECK(own.name() == device.name());
+    CHECK((own.stream().handle != device.stream().handle) == device.is_gpu());
+    const Tensor tensor = make_tensor(device, {1 << 16}, DType::f32);
+    Event filled(own.stream());
+    fill(tensor, 3);
+    filled.record(device.stream());
+    filled.hold(own.stream());
+    Tensor copy;
+    {
+      const Device another = own;
+      copy = make_tensor(another, {1 << 16}, DType::f32);
+      kernels::launch(another.stream(), kernels::Cast{copy.count(), DType::f32, DType::f32,
+                                                      tensor.data(), copy.data()});
+    }
+    const std::vector<float> values = download(copy);
+    CHECK(std::count(values.begin(), values.end(), 3.0F) == (1 << 16));
+  }
+}
+
+TEST_CASE("the last tensor of a device's own queue keeps it") {
+  for (const Device& gpu : test::gpus()) {
+    const Tensor tensor = make_tensor(gpu.with_own_queue(), {100}, DType::f32);
+    upload(tensor, std::vector<float>(100, 2.0F));
+    CHECK(download(tensor) == std::vector<float>(100, 2.0F));
   }
 }

@@ -93,4 +93,16 @@ TEST_CASE("weights of another preset are refused with a sentence") {
   CHECK_THROWS_AS(model.restore_from(file, "cut.safetensors"), Error);
 }
 
+TEST_CASE("a small file that claims a large network takes no memory for it") {
+  const io::testing::TemporaryFolder folder;
+  Config config = small_config();
+  config.network.width = 512;
+  io::SafeTensors file = Model(engine::Device::cpu(), small_config(), small_facts()).to_file();
+  file.metadata["config"] = config.to_toml();
+  io::write_safetensors(folder / "model.safetensors", file);
+  const std::size_t peak = engine::memory_use().peak_bytes;
+  CHECK_THROWS_AS(Model::load(engine::Device::cpu(), folder / "model.safetensors"), Error);
+  CHECK(engine::memory_use().peak_bytes == peak);
+}
+
 }  // namespace anaphase::test

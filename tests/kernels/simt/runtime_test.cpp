@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -49,6 +50,28 @@ TEST_CASE("memory: allocated as NaN, aligned, copied, filled, freed") {
   CHECK(free > 0);
   CHECK(free <= total);
   CHECK(cudaMalloc(&data, std::size_t{1} << 60) == cudaErrorMemoryAllocation);
+}
+
+TEST_CASE("rows are copied within both memories, and nothing between them") {
+  void* data = nullptr;
+  REQUIRE(cudaMalloc(&data, 20) == cudaSuccess);
+  REQUIRE(cudaMemsetAsync(data, 0, 20, nullptr) == cudaSuccess);
+  const std::string_view from = "abcdefghijkl";  // rows of 3 in 4
+  const auto copy = [&](std::size_t to_pitch, std::size_t width, std::size_t height) {
+    return cudaMemcpy2DAsync(data, to_pitch, from.data(), 4, width, height, cudaMemcpyDefault,
+                             nullptr);
+  };
+  REQUIRE(copy(8, 3, 3) == cudaSuccess);
+  std::string host(20, 'x');
+  REQUIRE(cudaMemcpyAsync(host.data(), data, 20, cudaMemcpyDeviceToHost, nullptr) == cudaSuccess);
+  const std::string gap(5, '\0');
+  CHECK(host == "abc" + gap + "efg" + gap + "ijk" + std::string(1, '\0'));
+  CHECK(copy(9, 3, 3) == cudaErrorInvalidValue);  // 21 bytes
+  CHECK(copy(2, 3, 3) == cudaErrorInvalidValue);
+  CHECK(copy(8, 5, 2) == cudaErrorInvalidValue);
+  CHECK(cudaGetLastError() == cudaErrorInvalidValue);
+  CHECK(copy(9, 3, 0) == cudaSuccess);
+  CHECK(cudaFree(data) == cudaSuccess);
 }
 
 TEST_CASE("one device") {
