@@ -11,7 +11,8 @@ import settings
 import weights
 from harness import Peer
 
-TOLERANCE = 1e-2  # relative, of Anaphase's first two losses in bf16 (torch_training.py has the same)
+# Relative, of Anaphase's first two losses in bf16; torch_training.py has the same for its own.
+TOLERANCE = 1e-2
 
 
 def main() -> None:
