@@ -110,14 +110,15 @@ Layout layout(const Session& session, const char* what, std::size_t row_bytes,
   constexpr std::size_t most = std::size_t{1} << 40;
   const std::size_t rows = session.height();
   const std::size_t row = row_stride == 0 ? row_bytes : row_stride;
-  if (row < row_bytes || row > most)
-    throw Refusal(fmt::format("row stride {} of the {} is less than a row of {} bytes, or absurd",
-                              row, what, row_bytes));
+  const auto refuse = [&](const char* kind, std::size_t stride, std::size_t least) {
+    throw Refusal(fmt::format("{} {} of the {}: use {} bytes to 2^40, or 0 for memory without gaps",
+                              kind, stride, what, least));
+  };
+  if (row < row_bytes || row > most) refuse("row stride", row, row_bytes);
   const std::size_t image_bytes = (rows - 1) * row + row_bytes;
   const std::size_t image = image_stride == 0 ? rows * row : image_stride;
   if (session.batch() > 1 && (image < image_bytes || image > most))
-    throw Refusal(fmt::format("stride {} of the {} is less than one of {} bytes, or absurd", image,
-                              what, image_bytes));
+    refuse("stride", image, image_bytes);
   return {row, image};
 }
 

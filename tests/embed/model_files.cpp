@@ -12,6 +12,12 @@ std::string ModelFiles::add(const models::Config& config, const models::DataFact
   return file;
 }
 
+models::Config one_network() {
+  models::Config config = small_config();
+  config.training.method = "supervised";
+  return config;
+}
+
 ModelHandle open_model(const std::string& path, const std::string& device) {
   char error[ANAPHASE_ERROR_SIZE] = "not written";
   anaphase_model* model = nullptr;

@@ -24,6 +24,9 @@ class ModelFiles {
   int count_ = 0;
 };
 
+/// A configuration with one student and no teacher.
+models::Config one_network();
+
 struct CloseModel {
   void operator()(anaphase_model* model) const { anaphase_model_close(model); }
 };
