@@ -38,37 +38,62 @@ template <int Rows, int Vectors>
 void multiply_tile(const MatrixProduct& p, int row, int column) {
   Vector sum[Rows][Vectors];
   float* c = p.c + row * p.c_row + column;
+#pragma GCC unroll 24
   for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v)
       sum[i][v] =
           p.accumulate ? *reinterpret_cast<const Vector*>(c + i * p.c_row + v * lanes) : Vector{};
-  const float* a = p.a + row * p.a_row;
+  // One address for four rows, so that all addresses fit in registers.
+  constexpr int quads = (Rows + 3) / 4;
+  const float* a[quads];
+#pragma GCC unroll 6
+  for (int q = 0; q < quads; ++q) a[q] = p.a + (row + 4 * q) * p.a_row;
   const float* b = p.b + column;
-  for (int l = 0; l < p.k; ++l, a += p.a_column, b += p.b_row)
-    for (int i = 0; i < Rows; ++i)
-      for (int v = 0; v < Vectors; ++v)
-        sum[i][v] += a[i * p.a_row] * *reinterpret_cast<const Vector*>(b + v * lanes);
+  for (int l = 0; l < p.k; ++l, b += p.b_row) {
+    Vector w[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) w[v] = *reinterpret_cast<const Vector*>(b + v * lanes);
+#pragma GCC unroll 24
+    for (int i = 0; i < Rows; ++i) {
+      const float value = a[i / 4][i % 4 * p.a_row];
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) sum[i][v] += value * w[v];
+    }
+#pragma GCC unroll 6
+    for (int q = 0; q < quads; ++q) a[q] += p.a_column;
+  }
+#pragma GCC unroll 24
   for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v)
       *reinterpret_cast<Vector*>(c + i * p.c_row + v * lanes) = sum[i][v];
 }
 
 template <int Vectors>
 void multiply_panel(const MatrixProduct& p, int column) {
+  constexpr int most = 6 * panel_vectors / Vectors;  // rows, as many as registers hold
   int row = 0;
+  for (; row + most <= p.m; row += most) multiply_tile<most, Vectors>(p, row, column);
   for (; row + 6 <= p.m; row += 6) multiply_tile<6, Vectors>(p, row, column);
   for (; row + 2 <= p.m; row += 2) multiply_tile<2, Vectors>(p, row, column);
   if (row < p.m) multiply_tile<1, Vectors>(p, row, column);
 }
 
+/// The columns from `column` on that whole panels of `Vectors` vectors cover; returns the next one.
+template <int Vectors>
+int multiply_panels(const MatrixProduct& p, int column) {
+  for (; column + Vectors * lanes <= p.n; column += Vectors * lanes)
+    multiply_panel<Vectors>(p, column);
+  return column;
+}
+
 }  // namespace detail
 
 inline void multiply(const MatrixProduct& p) {
-  constexpr int panel = detail::panel_vectors * detail::lanes;
-  int column = 0;
-  for (; column + panel <= p.n; column += panel)
-    detail::multiply_panel<detail::panel_vectors>(p, column);
-  for (; column < p.n; column += detail::lanes) detail::multiply_panel<1>(p, column);
+  int column = detail::multiply_panels<detail::panel_vectors>(p, 0);
+  if constexpr (detail::panel_vectors > 2) column = detail::multiply_panels<2>(p, column);
+  detail::multiply_panels<1>(p, column);
 }
 
 }  // namespace anaphase::kernels

@@ -153,9 +153,10 @@ void scatter(const Vector* all, float* to, std::int64_t apart) {
   for (int p = 0; p < points; ++p) store(to + p * apart, all[p]);
 }
 
-/// V[p][t][c] = (B^T d B)[p] of tiles [begin, end): `v` holds `points` matrices of `group` rows.
+/// V[p][t][c] = (B^T d B)[p] of tiles [begin, end): `v` holds `points` matrices that begin `apart`
+/// elements from one another.
 void transform_inputs(const Tiles& tiles, const float* x, int channels, std::int64_t begin,
-                      std::int64_t end, std::int64_t group, float* v) {
+                      std::int64_t end, std::int64_t apart, float* v) {
   for (std::int64_t tile = begin; tile < end; ++tile) {
     const Tiles::Place place = tiles.at(tile);
     const float* image = x + place.image * tiles.height * tiles.width * channels;
@@ -170,7 +171,7 @@ void transform_inputs(const Tiles& tiles, const float* x, int channels, std::int
           transform_input<1, inputs>(d, half + j);
         }
         for (int i = 0; i < inputs; ++i) transform_input<1, 1>(half + i * inputs, all + i * inputs);
-        scatter(all, v + (tile - begin) * channels + c, group * channels);
+        scatter(all, v + (tile - begin) * channels + c, apart);
       });
   }
 }
@@ -181,14 +182,48 @@ struct Problem {
   int c_in, c_out;  // of the products: those that are summed over, and those that come out
 
   std::int64_t kernel_floats() const { return std::int64_t{points} * c_in * c_out; }
-  /// Tiles transformed together: as many as a core's cache holds beside the kernels; many where the
-  /// kernels do not fit, so that they are read few times.
-  std::int64_t group() const {
-    constexpr std::int64_t cache_floats = 192 << 10, least = 24, most = 96;
+  /// Tiles transformed together at most: as many as a core's cache holds beside the kernels; many
+  /// where the kernels do not fit, so that they are read few times.
+  std::int64_t most_tiles() const {
+    constexpr std::int64_t cache_floats = 192 << 10, most = 96;
     if (kernel_floats() > cache_floats) return most;
-    return std::clamp((cache_floats - kernel_floats()) / (points * (c_in + c_out)), least, most);
+    return std::clamp((cache_floats - kernel_floats()) / (points * (c_in + c_out)), least_tiles,
+                      most);
   }
-  std::int64_t group_floats() const { return points * group() * (c_in + c_out); }
+
+  /// The work of a thread at a time: a group of tiles and, where there are too few tiles for all
+  /// threads, a part of the output channels.
+  struct Cut {
+    std::int64_t group, groups;
+    int parts, channels;  // output channels of a part
+
+    // Matrices a multiple of a page apart would share the sets of a cache.
+    std::int64_t apart_in(int c_in) const { return group * c_in + lanes; }
+    std::int64_t apart_out() const { return group * channels + lanes; }
+  };
+  Cut cut() const {
+    constexpr int least_channels = 32;
+    const std::int64_t threads = onednn::threads();
+    std::int64_t groups = divide_up(tiles.count, most_tiles());
+    int parts = 1;
+    if (tiles.count >= least_tiles * threads)
+      groups = divide_up(groups, threads) * threads;
+    else
+      parts = static_cast<int>(
+          std::clamp<std::int64_t>(threads / groups, 1, divide_up(c_out, least_channels)));
+    const std::int64_t group = divide_up(tiles.count, groups);
+    const auto channels =
+        static_cast<int>(divide_up(divide_up(c_out, parts), column_multiple) * column_multiple);
+    return {group, divide_up(tiles.count, group), static_cast<int>(divide_up(c_out, channels)),
+            channels};
+  }
+  std::int64_t cut_floats() const {
+    const Cut cut = this->cut();
+    return points * (cut.apart_in(c_in) + cut.apart_out());
+  }
+
+  static constexpr std::int64_t least_tiles = 24;
+  static std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 };
 
 Problem problem_of(const ConvForward& op) {
@@ -231,32 +266,21 @@ template <class Finish>
 void convolve(const Problem& problem, const float* x, const float* u, float* scratch,
               const Finish& finish, float* y) {
   const Tiles& tiles = problem.tiles;
-  const std::int64_t group = problem.group();
   const int c_in = problem.c_in, c_out = problem.c_out;
-  const auto run_group = [&](std::int64_t begin, std::int64_t end, float* v, float* m) {
-    transform_inputs(tiles, x, c_in, begin, end, group, v);
-    for (int p = 0; p < points; ++p)
-      multiply({.m = static_cast<int>(end - begin),
-                .n = c_out,
-                .k = c_in,
-                .a = v + p * group * c_in,
-                .a_row = c_in,
-                .a_column = 1,
-                .b = u + std::int64_t{p} * c_in * c_out,
-                .b_row = c_out,
-                .c = m + p * group * c_out,
-                .c_row = c_out});
+  const Problem::Cut cut = problem.cut();
+  const std::int64_t apart_in = cut.apart_in(c_in), apart_out = cut.apart_out();
+  const auto finish_tiles = [&](std::int64_t begin, std::int64_t end, int first, int channels,
+                                const float* m) {
     for (std::int64_t tile = begin; tile < end; ++tile) {
       const Tiles::Place place = tiles.at(tile);
       const std::int64_t image = place.image * tiles.out_height * tiles.out_width;
       const Window<outputs> window{place.row, place.column, tiles.out_height, tiles.out_width};
-      for (int c = 0; c < c_out; c += lanes) {
+      for (int c = 0; c < channels; c += lanes) {
         Vector half[outputs * inputs];
-        const float* from = m + (tile - begin) * c_out + c;
+        const float* from = m + (tile - begin) * channels + c;
         for (int j = 0; j < inputs; ++j) {
           Vector column[inputs];
-          for (int i = 0; i < inputs; ++i)
-            column[i] = load(from + (i * inputs + j) * group * c_out);
+          for (int i = 0; i < inputs; ++i) column[i] = load(from + (i * inputs + j) * apart_out);
           transform_output<1, inputs>(column, half + j);
         }
         for (int i = 0; i < outputs; ++i) {
@@ -264,24 +288,43 @@ void convolve(const Problem& problem, const float* x, const float* u, float* scr
           transform_output<1, 1>(half + i * inputs, row);
           for (int j = 0; j < outputs; ++j) {
             if (!window.has(i, j)) continue;
-            const std::int64_t element = (image + window.pixel(i, j)) * c_out + c;
-            store(y + element, finish(row[j], element, c));
+            const std::int64_t element = (image + window.pixel(i, j)) * c_out + first + c;
+            store(y + element, finish(row[j], element, first + c));
           }
         }
       }
     }
   };
-  const std::int64_t groups = (tiles.count + group - 1) / group;
-  onednn::for_each_slot(groups, [&](std::int64_t slot, std::int64_t first, std::int64_t last) {
-    float* v = scratch + slot * problem.group_floats();
-    float* m = v + points * group * c_in;
-    for (std::int64_t g = first; g < last; ++g)
-      run_group(g * group, std::min(tiles.count, (g + 1) * group), v, m);
-  });
+  onednn::for_each_slot(cut.groups * cut.parts,
+                        [&](std::int64_t slot, std::int64_t first, std::int64_t last) {
+                          float* v = scratch + slot * problem.cut_floats();
+                          float* m = v + points * apart_in;
+                          std::int64_t transformed = -1;  // the group that is in v
+                          for (std::int64_t item = first; item < last; ++item) {
+                            const std::int64_t group = item / cut.parts, begin = group * cut.group;
+                            const std::int64_t end = std::min(tiles.count, begin + cut.group);
+                            const int channel = static_cast<int>(item % cut.parts) * cut.channels;
+                            const int channels = std::min(cut.channels, c_out - channel);
+                            if (std::exchange(transformed, group) != group)
+                              transform_inputs(tiles, x, c_in, begin, end, apart_in, v);
+                            for (int p = 0; p < points; ++p)
+                              multiply({.m = static_cast<int>(end - begin),
+                                        .n = channels,
+                                        .k = c_in,
+                                        .a = v + p * apart_in,
+                                        .a_row = c_in,
+                                        .a_column = 1,
+                                        .b = u + std::int64_t{p} * c_in * c_out + channel,
+                                        .b_row = c_out,
+                                        .c = m + p * apart_out,
+                                        .c_row = channels});
+                            finish_tiles(begin, end, channel, channels, m);
+                          }
+                        });
 }
 
 std::size_t convolve_bytes(const Problem& problem) {
-  return sizeof(float) * (problem.kernel_floats() + onednn::threads() * problem.group_floats());
+  return sizeof(float) * (problem.kernel_floats() + onednn::threads() * problem.cut_floats());
 }
 
 /// The weight gradient: per pair of channels the products of all tiles' inputs and output
@@ -471,14 +514,14 @@ void run(const ConvWeightGradient& op) {
   for (std::int64_t first = 0; first < tiles.count; first += group) {
     const std::int64_t count = std::min(group, tiles.count - first);
     constexpr std::int64_t run_of_tiles = 8;
-    parallel_for((count + run_of_tiles - 1) / run_of_tiles, run_of_tiles * points * (c_in + c_out),
-                 [&](std::int64_t i) {
-                   const std::int64_t begin = first + i * run_of_tiles;
-                   const std::int64_t end = std::min(begin + run_of_tiles, first + count);
-                   transform_inputs(tiles, x, c_in, begin, end, group, v + (begin - first) * c_in);
-                   transform_gradients(tiles, dy, c_out, begin, end, group,
-                                       w + (begin - first) * c_out);
-                 });
+    parallel_for(
+        (count + run_of_tiles - 1) / run_of_tiles, run_of_tiles * points * (c_in + c_out),
+        [&](std::int64_t i) {
+          const std::int64_t begin = first + i * run_of_tiles;
+          const std::int64_t end = std::min(begin + run_of_tiles, first + count);
+          transform_inputs(tiles, x, c_in, begin, end, group * c_in, v + (begin - first) * c_in);
+          transform_gradients(tiles, dy, c_out, begin, end, group, w + (begin - first) * c_out);
+        });
     parallel_for(points, count * c_in * c_out, [&](std::int64_t p) {
       multiply({.m = c_out,
                 .n = c_in,
