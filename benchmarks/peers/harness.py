@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from settings import Setting
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PATIENCE = 600  # seconds that a process has to become ready, compilation included
+PAUSE = 0.05  # seconds until the threads of who worked last have ceased to spin and sleep
 
 
 class Failed(Exception):
@@ -26,8 +28,7 @@ class Failed(Exception):
 
 
 class Child:
-    """`command` with `threads` threads that sleep while they wait, so that they leave the cores to
-    whoever works. `facts` holds what it said of itself before it was ready."""
+    """`command` with `threads` threads. `facts` holds what it said of itself before it was ready."""
 
     def __init__(self, command: list[str], threads: int, environment: dict[str, str]) -> None:
         self.facts: dict = {}
@@ -38,7 +39,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             env=os.environ
-            | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+            | {"OMP_NUM_THREADS": str(threads)}
             | {"OPENBLAS_NUM_THREADS": "1"}  # its threads would fight OpenMP's
             | environment,
         )
@@ -67,6 +68,7 @@ class Child:
 
     def repetition(self) -> float:
         """Milliseconds of one repetition."""
+        time.sleep(PAUSE)
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
         return float(self.line(PATIENCE))
