@@ -124,6 +124,33 @@ void assign_key(Config& config, const std::string& key, const toml::node& node,
                             nearest(key, Config::keys())));
 }
 
+/// The line of the first character beyond ASCII outside comments and strings, where TOML has none,
+/// or anywhere in a text with strings of several lines; 0 where there is none. toml++ 3.3 has
+/// undefined behaviour on some of them.
+int line_beyond_ascii(std::string_view toml) {
+  if (constexpr std::string_view mark = "\xEF\xBB\xBF"; toml.starts_with(mark))
+    toml.remove_prefix(mark.size());
+  const auto has = [&](const char* part) { return toml.find(part) != std::string_view::npos; };
+  const bool has_long_strings = has("\"\"\"") || has("'''");
+  int line = 1;
+  char inside = 0;  // ' or " of a string, # of a comment
+  for (std::size_t i = 0; i < toml.size(); ++i) {
+    const char c = toml[i];
+    if (static_cast<unsigned char>(c) >= 0x80 && (inside == 0 || has_long_strings)) return line;
+    if (c == '\n') {
+      ++line;
+      inside = 0;
+    } else if (inside == 0) {
+      if (c == '#' || c == '"' || c == '\'') inside = c;
+    } else if (inside == '"' && c == '\\') {
+      if (i + 1 < toml.size() && (toml[i + 1] == '"' || toml[i + 1] == '\\')) ++i;
+    } else if (c == inside && c != '#') {
+      inside = 0;
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
@@ -173,7 +200,8 @@ void Config::set(std::string_view key, std::string_view value, std::string_view 
   const bool has_quotes = value.starts_with('"') || value.starts_with('\'');
   toml::table table;
   try {
-    if (!is_text || has_quotes) table = toml::parse(fmt::format("value = {}", value));
+    if ((!is_text || has_quotes) && line_beyond_ascii(value) == 0)
+      table = toml::parse(fmt::format("value = {}", value));
   } catch (const toml::parse_error&) {
   }
   if (table.empty()) table.insert_or_assign("value", std::string(value));
@@ -187,6 +215,11 @@ void Config::read(const std::filesystem::path& file) {
 }
 
 void Config::read_text(std::string_view toml, std::string_view origin) {
+  if (const int line = line_beyond_ascii(toml))
+    throw Error(
+        fmt::format("{}: a letter beyond ASCII outside quotes (line {}); put it into quotes "
+                    "and run again",
+                    origin, line));
   toml::table table;
   try {
     table = toml::parse(toml);

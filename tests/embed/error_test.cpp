@@ -178,8 +178,8 @@ TEST_CASE("sizes and options that the model cannot take") {
   }
   for (const char* options :
        {"steps", "steps=", "steps=0", "steps=x", "steps=100000", "sampler=euler", "with=nobody",
-        "draws=0", "timestep=1000", "colour=red", "=", ",", "steps=2,,draws=2", "threads=-1",
-        "threads=2x", "threads=", "threads=1000000", "steps=2 draws=2"}) {
+        "draws=0", "timestep=1000", "colour=red", "seed=\u0263", "=", ",", "steps=2,,draws=2",
+        "threads=-1", "threads=2x", "threads=", "threads=1000000", "steps=2 draws=2"}) {
     CAPTURE(options);
     CHECK(create(unet, 1, 16, 16, options).status == ANAPHASE_INVALID_ARGUMENT);
   }

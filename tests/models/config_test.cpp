@@ -85,6 +85,23 @@ TEST_CASE("whole numbers stand for real ones, words need no quotes") {
   CHECK(config.network.architecture == "unet");
 }
 
+TEST_CASE("letters beyond ASCII belong into quotes and comments") {
+  Config config;
+  config.data.path = "B\u00fccher/\u0263's";
+  Config copy;
+  copy.read_text(config.to_toml() + "# \u0263\n", "text");
+  CHECK(copy.data.path == config.data.path);
+  copy.read_text("\xEF\xBB\xBF[data]\npath = \"\u0263 \\\" \u0263\"\n", "text");
+  CHECK(copy.data.path == "\u0263 \" \u0263");
+  for (const char* text :
+       {"[data]\nclasses = \u0263\n", "\u00e9 = 1", "[data]\npath = '''it's''' \u0263\n",
+        "[data]\npath = \"a\\\\\" \u0263\n"}) {
+    CAPTURE(text);
+    CHECK(mentions(message_of([&] { copy.read_text(text, "text"); }), "beyond ASCII"));
+  }
+  CHECK(mentions(message_of([&] { copy.set("data.classes", "\u0263"); }), "a whole number"));
+}
+
 TEST_CASE("the nearest word has the fewest edits") {
   CHECK(models::nearest("lables", {"size", "labels", "path"}) == "labels");
   CHECK(models::nearest("epoch", {"steps", "epochs"}) == "epochs");
