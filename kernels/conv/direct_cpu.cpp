@@ -241,7 +241,11 @@ void run(const ConvForward& op, const Problem<T>& problem, const F& activation) 
   const int steps = s.kernel_w * problem.channels / Step<T>::channels;
   if (problem.is_pointwise()) {
     const std::int64_t pixels = std::int64_t{s.n} * s.h * s.w;
-    constexpr std::int64_t run_of_pixels = 8 * most_pixels;
+    constexpr std::int64_t most_run = 8 * most_pixels;
+    const std::int64_t threads = onednn::threads();
+    const std::int64_t runs =
+        ((pixels + most_run - 1) / most_run + threads - 1) / threads * threads;
+    const std::int64_t run_of_pixels = (pixels + runs - 1) / runs;
     parallel_for((pixels + run_of_pixels - 1) / run_of_pixels,
                  run_of_pixels * s.c_in * s.c_out / lanes, [&](std::int64_t i) {
                    const std::int64_t first = i * run_of_pixels;

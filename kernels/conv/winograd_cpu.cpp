@@ -237,7 +237,22 @@ Problem problem_of(const ConvInputGradient& op) {
   return {{s.n, s.out_h(), s.out_w(), s.h, s.w, 2 - s.pad_h, 2 - s.pad_w}, s.c_out, s.c_in};
 }
 
-/// U[p][in][out] of kernels whose element (in, i, j, out) is at `weight(in, i, j, out)`.
+/// The output channels of transformed kernels come in panels, each a matrix [in][channels of the
+/// panel] that a product reads from one end to the other.
+constexpr int panel_channels = detail::panel_vectors * lanes;
+
+struct Panel {
+  int first, channels;
+  Panel(const Problem& problem, int channel)
+      : first(channel / panel_channels * panel_channels),
+        channels(std::min(panel_channels, problem.c_out - first)) {}
+  /// The place of (in, out) in the matrices of a point.
+  std::int64_t at(const Problem& problem, std::int64_t in, int out) const {
+    return std::int64_t{first} * problem.c_in + in * channels + (out - first);
+  }
+};
+
+/// U[p], in panels, of kernels whose element (in, i, j, out) is at `weight(in, i, j, out)`.
 template <class Weight>
 void transform_kernels(const Problem& problem, Weight&& weight, float* u) {
   const std::int64_t apart = std::int64_t{problem.c_in} * problem.c_out;
@@ -255,7 +270,7 @@ void transform_kernels(const Problem& problem, Weight&& weight, float* u) {
                      }
                      for (int i = 0; i < inputs; ++i)
                        transform_kernel<1, 1>(half + i * 3, all + i * inputs);
-                     scatter(all, u + in * problem.c_out + out, apart);
+                     scatter(all, u + Panel(problem, out).at(problem, in, out), apart);
                    }
                });
 }
@@ -295,32 +310,37 @@ void convolve(const Problem& problem, const float* x, const float* u, float* scr
       }
     }
   };
-  onednn::for_each_slot(cut.groups * cut.parts,
-                        [&](std::int64_t slot, std::int64_t first, std::int64_t last) {
-                          float* v = scratch + slot * problem.cut_floats();
-                          float* m = v + points * apart_in;
-                          std::int64_t transformed = -1;  // the group that is in v
-                          for (std::int64_t item = first; item < last; ++item) {
-                            const std::int64_t group = item / cut.parts, begin = group * cut.group;
-                            const std::int64_t end = std::min(tiles.count, begin + cut.group);
-                            const int channel = static_cast<int>(item % cut.parts) * cut.channels;
-                            const int channels = std::min(cut.channels, c_out - channel);
-                            if (std::exchange(transformed, group) != group)
-                              transform_inputs(tiles, x, c_in, begin, end, apart_in, v);
-                            for (int p = 0; p < points; ++p)
-                              multiply({.m = static_cast<int>(end - begin),
-                                        .n = channels,
-                                        .k = c_in,
-                                        .a = v + p * apart_in,
-                                        .a_row = c_in,
-                                        .a_column = 1,
-                                        .b = u + std::int64_t{p} * c_in * c_out + channel,
-                                        .b_row = c_out,
-                                        .c = m + p * apart_out,
-                                        .c_row = channels});
-                            finish_tiles(begin, end, channel, channels, m);
-                          }
-                        });
+  onednn::for_each_slot(
+      cut.groups * cut.parts, [&](std::int64_t slot, std::int64_t first, std::int64_t last) {
+        float* v = scratch + slot * problem.cut_floats();
+        float* m = v + points * apart_in;
+        std::int64_t transformed = -1;  // the group that is in v
+        for (std::int64_t item = first; item < last; ++item) {
+          const std::int64_t group = item / cut.parts, begin = group * cut.group;
+          const std::int64_t end = std::min(tiles.count, begin + cut.group);
+          const int channel = static_cast<int>(item % cut.parts) * cut.channels;
+          const int channels = std::min(cut.channels, c_out - channel);
+          if (std::exchange(transformed, group) != group)
+            transform_inputs(tiles, x, c_in, begin, end, apart_in, v);
+          for (int p = 0; p < points; ++p)
+            for (int c = channel; c < channel + channels;) {
+              const Panel panel(problem, c);
+              const int next = std::min(panel.first + panel.channels, channel + channels);
+              multiply({.m = static_cast<int>(end - begin),
+                        .n = next - c,
+                        .k = c_in,
+                        .a = v + p * apart_in,
+                        .a_row = c_in,
+                        .a_column = 1,
+                        .b = u + std::int64_t{p} * c_in * c_out + panel.at(problem, 0, c),
+                        .b_row = panel.channels,
+                        .c = m + p * apart_out + (c - channel),
+                        .c_row = channels});
+              c = next;
+            }
+          finish_tiles(begin, end, channel, channels, m);
+        }
+      });
 }
 
 std::size_t convolve_bytes(const Problem& problem) {
