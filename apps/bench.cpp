@@ -20,6 +20,8 @@ void add_bench(CLI::App& app) {
   command->get_formatter()->label("SUBCOMMAND", "MEASUREMENT");
   bench::add_sampling(*command);
   bench::add_training(*command);
+  bench::add_latency(*command);
+  bench::add_kernels(*command);
 }
 
 namespace bench {
@@ -45,8 +47,9 @@ void add_options(CLI::App& command, Options& options) {
     option->capture_default_str()->excludes(trained);
   model("--size", options.size, "Width and height of the images", "PX")
       ->default_str("128, or the model's");
-  model("--precision", options.precision, "f32 or bf16", "TYPE")
-      ->check(CLI::IsMember({"f32", "bf16"}).description(""))
+  model("--precision", options.precision, "f32, tf32 (f32 with tf32 products on a GPU) or bf16",
+        "TYPE")
+      ->check(CLI::IsMember({"f32", "tf32", "bf16"}).description(""))
       ->default_str("f32, or the model's");
   add_settings(command, options.settings)->group("Model");
 
@@ -61,17 +64,10 @@ void add_options(CLI::App& command, Options& options) {
       ->type_name("W")
       ->capture_default_str()
       ->group("Repetitions");
-  CLI::Option* repetitions =
-      command.add_option("--repetitions", options.repetitions, "Repetitions that are timed")
-          ->check(CLI::Range(1, 1000000).description(""))
-          ->type_name("R")
-          ->capture_default_str()
-          ->group("Repetitions");
-  command
-      .add_flag("--paced", options.paced,
-                "Print \"ready\" after the warm-up, then do one repetition for every line that is "
-                "read and print its milliseconds: for measurements in turn with other programs")
-      ->excludes(repetitions)
+  command.add_option("--repetitions", options.repetitions, "Repetitions that are timed")
+      ->check(CLI::Range(1, 1000000).description(""))
+      ->type_name("R")
+      ->capture_default_str()
       ->group("Repetitions");
   command.add_option("--json", options.json, "Write all numbers as JSON; - is the standard output")
       ->type_name("FILE")
@@ -81,7 +77,16 @@ void add_options(CLI::App& command, Options& options) {
       ->group("Results");
 }
 
-void add_batches(CLI::App& command, Options& options, const std::string& dumped) {
+void add_paced(CLI::App& command, Options& options) {
+  command
+      .add_flag("--paced", options.paced,
+                "Print \"ready\" after the warm-up, then do one repetition for every line that is "
+                "read and print its milliseconds: for measurements in turn with other programs")
+      ->excludes(command.get_option("--repetitions"))
+      ->group("Repetitions");
+}
+
+void add_batches(CLI::App& command, Options& options) {
   command
       .add_option("--batch", options.batches,
                   "Images at a time; may be several numbers, measured one after the other")
@@ -90,6 +95,9 @@ void add_batches(CLI::App& command, Options& options, const std::string& dumped)
       ->type_name("B")
       ->capture_default_str()
       ->group("Model");
+}
+
+void add_files(CLI::App& command, Options& options, const std::string& dumped) {
   command
       .add_option("--export", options.weights,
                   "Save the model as it was before the first repetition")
@@ -98,10 +106,6 @@ void add_batches(CLI::App& command, Options& options, const std::string& dumped)
   command.add_option("--dump", options.dump, fmt::format("Save as safetensors: {}", dumped))
       ->type_name("FILE")
       ->group("Results");
-  command.parse_complete_callback([&options] {
-    if (options.batches.size() > 1 && (options.paced || !options.dump.empty()))
-      throw CLI::ValidationError("--paced and --dump go with a single --batch");
-  });
 }
 
 void add_profile(CLI::App& command, Options& options) {
@@ -110,6 +114,8 @@ void add_profile(CLI::App& command, Options& options) {
 }
 
 engine::Device open_device(const Options& options) {
+  if (options.batches.size() > 1 && (options.paced || !options.dump.empty()))
+    throw CLI::ValidationError("--paced and --dump go with a single --batch");
   if (options.threads > 0) omp_set_num_threads(options.threads);
   const engine::Device device = engine::Device::parse(options.device);
   explain_device(options.device);

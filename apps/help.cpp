@@ -98,11 +98,16 @@ std::string HelpFormatter::make_option_desc(const CLI::Option* option) const {
 }
 
 std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
-  const std::vector<CLI::App*> chosen = app.get_subcommands();
-  const bool is_in_command = !chosen.empty() && app.remaining().empty();
-  const CLI::App& command = is_in_command ? *chosen.front() : app;
-  const std::string help =
-      is_in_command ? fmt::format("anaphase {} --help", command.get_name()) : "anaphase --help";
+  const CLI::App* innermost = &app;
+  std::string name = "anaphase";
+  for (auto chosen = app.get_subcommands(); !chosen.empty() && innermost->remaining().empty();
+       chosen = innermost->get_subcommands()) {
+    innermost = chosen.front();
+    name += " " + innermost->get_name();
+  }
+  const CLI::App& command = *innermost;
+  const bool is_in_command = command_names(command).empty();
+  const std::string help = name + " --help";
   std::vector<std::string> left = command.remaining();
   // What follows an unknown option may be its value, so the option is the one to name.
   if (is_in_command)
@@ -116,7 +121,7 @@ std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
                        models::nearest(word, option_names(command)), help);
   if (!is_in_command)
     return fmt::format("unknown command '{}'; did you mean '{}'? See `{}`", word,
-                       models::nearest(word, command_names(app)), help);
+                       models::nearest(word, command_names(command)), help);
   return fmt::format("unexpected argument '{}'; see `{}`", word, help);
 }
 

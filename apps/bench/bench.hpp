@@ -33,11 +33,14 @@ struct Options {
 
 /// Adds the options of every measurement.
 void add_options(CLI::App& command, Options& options);
-/// Adds --batch, and --export and --dump, which are for a single batch size.
-void add_batches(CLI::App& command, Options& options, const std::string& dumped);
+// Those of some.
+void add_paced(CLI::App& command, Options& options);
+void add_batches(CLI::App& command, Options& options);
+/// --export and --dump.
+void add_files(CLI::App& command, Options& options, const std::string& dumped);
 void add_profile(CLI::App& command, Options& options);
 
-/// What has to come before everything else: sets the threads, then opens the device.
+/// What has to come before everything else: checks the options, sets the threads, opens the device.
 engine::Device open_device(const Options& options);
 
 /// The model that is measured, with `keys` of its configuration changed.

@@ -63,7 +63,7 @@ Json machine(const engine::Device& device) {
 }
 
 std::string ceilings_sentence(const std::optional<Ceilings>& ceilings) {
-  if (!ceilings) return "Ceilings are not measured on this device.";
+  if (!ceilings) return "No ceilings were measured.";
   return fmt::format(
       "Ceilings measured in this process: {:.1f} GFLOP/s (product of two 2048 x 2048 matrices), "
       "{:.1f} GB/s (y = a + 2 b, 384 MiB).",
@@ -120,6 +120,7 @@ void add_memory(Json& row, const engine::MemoryPlan& plan) {
 }
 
 void add_rates(Json& row, const std::optional<Ceilings>& ceilings) {
+  if (!row.contains("gflop")) return;
   const double seconds = 1e-3 * row.at("ms").get<double>();
   const auto add = [&](const char* work, const char* rate, const char* share, double ceiling) {
     row[rate] = row.at(work).get<double>() / seconds;
@@ -218,9 +219,8 @@ Json settings_of(const Options& options, models::Model& model) {
   return settings;
 }
 
-void finish(Report report, const Options& options, const models::Model& model) {
-  const std::optional<Ceilings> ceilings =
-      measure_ceilings(model.device(), model.activation_type());
+void finish(Report report, const Options& options, const engine::Device& device,
+            const std::optional<Ceilings>& ceilings) {
   for (Json& row : report.rows) add_rates(row, ceilings);
   for (Table& table : report.tables)
     for (Json& row : table.rows) add_rates(row, ceilings);
@@ -228,7 +228,7 @@ void finish(Report report, const Options& options, const models::Model& model) {
   Json build;
   for (const auto& [name, value] : build_facts()) build[name] = value;
   Json document{{"benchmark", report.benchmark},
-                {"machine", machine(model.device())},
+                {"machine", machine(device)},
                 {"build", build},
                 {"command", command_line()},
                 {"settings", report.settings},

@@ -48,7 +48,8 @@ void add_work(Json& row, double flops, double bytes);
 /// "planned_mib" of a program, "device_mib" that lie on the device, "peak_resident_mib" of the
 /// process.
 void add_memory(Json& row, const engine::MemoryPlan& plan);
-/// What time and work of a row come to, and their share of the ceilings.
+/// What time and work of a row come to, and their share of the ceilings; nothing for a row without
+/// work.
 void add_rates(Json& row, const std::optional<Ceilings>& ceilings);
 
 /// The columns of `add_times`, `add_rates` and `add_memory`, and of `profile_rows`.
@@ -72,8 +73,9 @@ std::string model_text(const models::Model& model);
 /// The settings that all measurements of a model have.
 Json settings_of(const Options& options, models::Model& model);
 
-/// Measures the ceilings (in the model's precision), completes the rows, and writes the report: to
-/// the standard output (with --paced to the standard error), and where --json and --html say.
-void finish(Report report, const Options& options, const models::Model& model);
+/// Completes the rows that tell work, and writes the report: to the standard output (with --paced,
+/// or where that is for JSON, to the standard error), and where --json and --html say.
+void finish(Report report, const Options& options, const engine::Device& device,
+            const std::optional<Ceilings>& ceilings);
 
 }  // namespace anaphase::apps::bench

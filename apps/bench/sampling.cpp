@@ -113,7 +113,7 @@ void sample(const Sampling& sampling) {
                           {"images_per_second", "images/s", 2}});
   append(report.columns, rate_columns());
   append(report.columns, memory_columns());
-  finish(std::move(report), options, model);
+  finish(std::move(report), options, device, measure_ceilings(device, model.activation_type()));
 }
 
 }  // namespace
@@ -125,9 +125,11 @@ void add_sampling(CLI::App& bench) {
       "A repetition makes the masks of one batch, on the device from images to probabilities.");
   const auto sampling = std::make_shared<Sampling>();
   add_options(*command, sampling->options);
-  add_batches(*command, sampling->options,
-              "images, starting noise, timesteps, coefficients of the steps and the resulting "
-              "probabilities");
+  add_paced(*command, sampling->options);
+  add_batches(*command, sampling->options);
+  add_files(*command, sampling->options,
+            "images, starting noise, timesteps, coefficients of the steps and the resulting "
+            "probabilities");
   add_profile(*command, sampling->options);
   command
       ->add_option("--with", sampling->inference.with,

@@ -4,74 +4,18 @@
 #include <memory>
 
 #include "apps/bench/report.hpp"
-#include "engine/ops/ops.hpp"
-#include "engine/optimizer.hpp"
+#include "apps/bench/step.hpp"
 #include "kernels/common/error.hpp"
-#include "models/training/steps.hpp"
 
 namespace anaphase::apps::bench {
 namespace {
 
-constexpr double learning_rate = 1e-3;
-constexpr engine::OptimizerOptions adamw{.weight_decay = 1e-4};
 constexpr int dumped_losses = 5;
 
 struct Training {
   Options options;
   std::string method = "network";
 };
-
-/// One optimiser step as a program, its input in place.
-struct Step {
-  models::Optimizers optimizers;
-  engine::Program program = {};
-  engine::Tensor input = {}, timestep = {}, labels = {}, loss = {};  // of `network` alone
-  int taken = 0;
-
-  void operator()() {
-    for (auto& optimizer : optimizers) optimizer->prepare(taken, learning_rate);
-    program.replay();
-    ++taken;
-  }
-};
-
-models::Optimizers optimizers_of(models::Model& model, std::string_view prefix) {
-  models::Optimizers optimizers;
-  for (auto& [name, network] : model.networks())
-    if (name.starts_with(prefix))
-      optimizers.push_back(std::make_unique<engine::Optimizer>(network->parameters(), adamw));
-  return optimizers;
-}
-
-/// The mask pathway on fixed input, timesteps and labels: nothing in the step is random, so that it
-/// can be repeated elsewhere.
-Step network_step(models::Model& model, int batch) {
-  const engine::Device& device = model.device();
-  const int size = model.config().data.size, classes = model.facts().classes;
-  Step step{optimizers_of(model, "teacher.mask.")};
-  step.input = engine::make_tensor(device, {batch, size, size, classes + model.facts().channels},
-                                   model.activation_type());
-  step.timestep = engine::make_tensor(device, {batch}, engine::DType::i32);
-  step.labels = engine::make_tensor(device, {batch, size, size}, engine::DType::i32);
-  engine::upload(step.input, made_up_pixels(step.input.count()));
-  engine::upload(step.labels, made_up_labels(batch, size, classes));
-  std::vector<std::int32_t> timesteps;
-  for (int i = 0; i < batch; ++i)
-    timesteps.push_back((2 * i + 1) * model.config().diffusion.steps / (2 * batch));
-  engine::upload(step.timestep, timesteps);
-
-  engine::Trace trace(device);
-  engine::Tape tape(trace);
-  for (const auto& optimizer : step.optimizers) optimizer->zero_gradients(tape);
-  models::Randomness random;
-  const engine::Tensor logits = model.mask().forward(tape, step.input, step.timestep, random, true);
-  step.loss = engine::add_scaled(tape, engine::dice_loss(tape, logits, step.labels),
-                                 engine::cross_entropy_loss(tape, logits, step.labels));
-  tape.backward(step.loss);
-  for (const auto& optimizer : step.optimizers) optimizer->update(tape);
-  step.program = trace.finish({step.loss});
-  return step;
-}
 
 void fill(const models::BatchInput& input, const models::Model& model) {
   if (!input.image) return;
@@ -163,7 +107,7 @@ void train(const Training& training) {
          {{"steps_per_second", "steps/s", 2}, {"images_per_second", "images/s", 2}});
   append(report.columns, rate_columns());
   append(report.columns, memory_columns());
-  finish(std::move(report), options, model);
+  finish(std::move(report), options, device, measure_ceilings(device, model.activation_type()));
 }
 
 }  // namespace
@@ -176,8 +120,10 @@ void add_training(CLI::App& bench) {
   const auto training = std::make_shared<Training>();
   training->options.batches = {4};
   add_options(*command, training->options);
-  add_batches(*command, training->options,
-              "input, timesteps, labels, and the losses of the first five steps");
+  add_paced(*command, training->options);
+  add_batches(*command, training->options);
+  add_files(*command, training->options,
+            "input, timesteps, labels, and the losses of the first five steps");
   add_profile(*command, training->options);
   command
       ->add_option("--method", training->method,

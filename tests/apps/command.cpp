@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <fstream>
 #include <thread>
 
 #include "io/synthetic.hpp"
@@ -31,11 +32,13 @@ const std::string quick =
     " --size 16 --labels 50% --epochs 1 --pretrain-epochs 1 --set network.architecture=plain "
     "--set network.width=8 --set training.batch=2 --set rounds.count=1 ";
 
-Outcome run_program(const std::string& arguments, const std::string& before) {
+Outcome run_program(const std::string& arguments, const std::string& before,
+                    const std::string& input) {
   const TemporaryFolder folder;
-  const std::filesystem::path out = folder / "out", err = folder / "err";
-  const std::string command = fmt::format("{}'{}' {} >'{}' 2>'{}' </dev/null", before,
-                                          ANAPHASE_PROGRAM, arguments, out.string(), err.string());
+  const std::filesystem::path in = folder / "in", out = folder / "out", err = folder / "err";
+  std::ofstream(in) << input;
+  const std::string command = fmt::format("{}'{}' {} >'{}' 2>'{}' <'{}'", before, ANAPHASE_PROGRAM,
+                                          arguments, out.string(), err.string(), in.string());
   const int status = std::system(command.c_str());
   return {exit_code(status), io::testing::read_bytes(out), io::testing::read_bytes(err)};
 }

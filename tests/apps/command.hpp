@@ -21,8 +21,9 @@ struct Outcome {
 };
 
 /// Runs the program with `arguments`, words as a shell reads them; `before` are shell commands that
-/// go first, for example a limit.
-Outcome run_program(const std::string& arguments, const std::string& before = "");
+/// go first, for example a limit; `input` is what it reads.
+Outcome run_program(const std::string& arguments, const std::string& before = "",
+                    const std::string& input = "");
 
 /// A run of the program in the background.
 class Background {

@@ -45,7 +45,8 @@ TEST_CASE("help and version") {
   CHECK(contains(bare.out, "Usage: anaphase"));
   CHECK(run_program("--version").out == fmt::format("anaphase {}\n", anaphase::version));
   for (const char* command :
-       {"", "train", "segment", "evaluate", "report", "synth", "slices", "info"}) {
+       {"", "train", "segment", "evaluate", "report", "synth", "slices", "info", "bench",
+        "bench sampling", "bench training", "bench latency", "bench kernels"}) {
     const Outcome help = run_program(fmt::format("{} --help", command));
     CAPTURE(command);
     CHECK(help.code == 0);

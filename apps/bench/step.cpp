@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/bench/step.hpp"
+
+#include "apps/bench/bench.hpp"
+#include "engine/ops/ops.hpp"
+
+namespace anaphase::apps::bench {
+
+models::Optimizers optimizers_of(models::Model& model, std::string_view prefix) {
+  models::Optimizers optimizers;
+  for (auto& [name, network] : model.networks())
+    if (name.starts_with(prefix))
+      optimizers.push_back(std::make_unique<engine::Optimizer>(network->parameters(), adamw));
+  return optimizers;
+}
+
+Step network_step(models::Model& model, int batch) {
+  const engine::Device& device = model.device();
+  const int size = model.config().data.size, classes = model.facts().classes;
+  Step step{optimizers_of(model, "teacher.mask.")};
+  step.input = engine::make_tensor(device, {batch, size, size, classes + model.facts().channels},
+                                   model.activation_type());
+  step.timestep = engine::make_tensor(device, {batch}, engine::DType::i32);
+  step.labels = engine::make_tensor(device, {batch, size, size}, engine::DType::i32);
+  engine::upload(step.input, made_up_pixels(step.input.count()));
+  engine::upload(step.labels, made_up_labels(batch, size, classes));
+  std::vector<std::int32_t> timesteps;
+  for (int i = 0; i < batch; ++i)
+    timesteps.push_back((2 * i + 1) * model.config().diffusion.steps / (2 * batch));
+  engine::upload(step.timestep, timesteps);
+
+  engine::Trace trace(device);
+  engine::Tape tape(trace);
+  for (const auto& optimizer : step.optimizers) optimizer->zero_gradients(tape);
+  models::Randomness random;
+  const engine::Tensor logits = model.mask().forward(tape, step.input, step.timestep, random, true);
+  step.loss = engine::add_scaled(tape, engine::dice_loss(tape, logits, step.labels),
+                                 engine::cross_entropy_loss(tape, logits, step.labels));
+  tape.backward(step.loss);
+  for (const auto& optimizer : step.optimizers) optimizer->update(tape);
+  step.program = trace.finish({step.loss});
+  return step;
+}
+
+}  // namespace anaphase::apps::bench
