@@ -87,7 +87,7 @@ Tensor conv(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bia
                                 .y = y.data()};
   };
   const Tensor packed = tape.packed(w, [=] { return forward({}); });
-  tape.launch("conv_forward", {x, w, packed, bias, options.residual}, {y},
+  tape.launch("conv_forward", {x, packed ? packed : w, bias, options.residual}, {y},
               [=] { return forward(packed); });
   const auto backward = [=, &tape](const Tensor& dy_activated) -> std::vector<Tensor> {
     Tensor dy = dy_activated;

@@ -35,7 +35,7 @@ Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& b
                                   .y = y.data()};
   };
   const Tensor packed = tape.packed(w, [=] { return forward({}); });
-  tape.launch("linear_forward", {x, w, packed, bias, residual}, {y},
+  tape.launch("linear_forward", {x, packed ? packed : w, bias, residual}, {y},
               [=] { return forward(packed); });
   tape.record({x, weight, bias, residual}, y, [=, &tape](const Tensor& dy) -> std::vector<Tensor> {
     Tensor dx, dweight, dbias;

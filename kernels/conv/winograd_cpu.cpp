@@ -30,6 +30,22 @@ void store(float* to, const Vector& value) {
   *reinterpret_cast<Vector*>(to) = value;
 }
 
+// The same for bf16 in memory, rounded as bf16(float) does.
+using Halves [[gnu::vector_size(lanes * sizeof(bf16)), gnu::aligned(2), gnu::may_alias]] =
+    std::uint16_t;
+using Words [[gnu::vector_size(lanes * sizeof(float))]] = std::uint32_t;
+
+Vector load(const bf16* from) {
+  const Halves upper = *reinterpret_cast<const Halves*>(from);
+  return (Vector)(__builtin_convertvector(upper, Words) << 16);
+}
+void store(bf16* to, const Vector& value) {
+  const Words u = (Words)value;
+  const Words rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+  const Words upper = (u & 0x7fffffff) > 0x7f800000 ? (u >> 16) | 0x40 : rounded;  // NaN stays NaN
+  *reinterpret_cast<Halves*>(to) = __builtin_convertvector(upper, Halves);
+}
+
 // The transforms of one row or column, for the points 0, 1, -1, 2, -2 and infinity. `Stride` is the
 // distance between neighbouring elements in both arrays.
 
@@ -140,8 +156,8 @@ struct Window {
 };
 
 /// Calls body(value) with value(i, j) = the vector of the window's pixel (i, j), zero outside.
-template <int Side, class Body>
-void with_pixels(const Window<Side>& window, const float* image, int channels, Body&& body) {
+template <int Side, class T, class Body>
+void with_pixels(const Window<Side>& window, const T* image, int channels, Body&& body) {
   const auto inside = [&](int i, int j) { return load(image + window.pixel(i, j) * channels); };
   if (window.is_inside()) return body(inside);
   body([&](int i, int j) { return window.has(i, j) ? inside(i, j) : Vector{}; });
@@ -155,11 +171,12 @@ void scatter(const Vector* all, float* to, std::int64_t apart) {
 
 /// V[p][t][c] = (B^T d B)[p] of tiles [begin, end): `v` holds `points` matrices that begin `apart`
 /// elements from one another.
-void transform_inputs(const Tiles& tiles, const float* x, int channels, std::int64_t begin,
+template <class T>
+void transform_inputs(const Tiles& tiles, const T* x, int channels, std::int64_t begin,
                       std::int64_t end, std::int64_t apart, float* v) {
   for (std::int64_t tile = begin; tile < end; ++tile) {
     const Tiles::Place place = tiles.at(tile);
-    const float* image = x + place.image * tiles.height * tiles.width * channels;
+    const T* image = x + place.image * tiles.height * tiles.width * channels;
     const Window<inputs> window{place.row - tiles.pad_h, place.column - tiles.pad_w, tiles.height,
                                 tiles.width};
     for (int c = 0; c < channels; c += lanes)
@@ -277,9 +294,9 @@ void transform_kernels(const Problem& problem, Weight&& weight, float* u) {
 
 /// y = convolution of x with the transformed kernels u; finish(value, element, channel) makes of a
 /// sum what is stored at that element of y.
-template <class Finish>
-void convolve(const Problem& problem, const float* x, const float* u, float* scratch,
-              const Finish& finish, float* y) {
+template <class T, class Finish>
+void convolve(const Problem& problem, const T* x, const float* u, float* scratch,
+              const Finish& finish, T* y) {
   const Tiles& tiles = problem.tiles;
   const int c_in = problem.c_in, c_out = problem.c_out;
   const Problem::Cut cut = problem.cut();
@@ -419,40 +436,50 @@ void sum_rows(const float* dy, std::int64_t rows, int channels, float* dbias) {
 
 namespace {
 
-bool fits(const ConvShape& s, DType type) {
-  return type == DType::f32 && s.d == 1 && s.kernel_d == 1 && s.pad_d == 0 && s.kernel_h == 3 &&
-         s.kernel_w == 3 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h <= 2 && s.pad_w <= 2 &&
+bool fits(const ConvShape& s) {
+  return s.d == 1 && s.kernel_d == 1 && s.pad_d == 0 && s.kernel_h == 3 && s.kernel_w == 3 &&
+         s.stride_h == 1 && s.stride_w == 1 && s.pad_h <= 2 && s.pad_w <= 2 &&
          s.c_in % column_multiple == 0 && s.c_out % column_multiple == 0;
 }
 
+/// Tiles of one image. The number of images does not count: bits must not depend on the batch.
+std::int64_t tiles_of(const ConvShape& s) {
+  return Tiles(1, s.h, s.w, s.out_h(), s.out_w(), 0, 0).count;
+}
+
 /// Whether an image has tiles enough for the kernels' transform, which costs as much as some tiles.
-/// The number of images does not count: an image's bits must not depend on its batch.
 bool has_many_tiles(const ConvShape& s) {
-  const std::int64_t tiles = Tiles(1, s.h, s.w, s.out_h(), s.out_w(), 0, 0).count;
-  return tiles >= 16 && tiles * 8 >= std::max(s.c_in, s.c_out);
+  return tiles_of(s) >= 16 && tiles_of(s) * 8 >= std::max(s.c_in, s.c_out);
 }
 
 }  // namespace
 
-// Bounds as measured against oneDNN's direct convolution (benchmarks/kernels/conv_bench.cpp).
+// Bounds as measured against direct convolutions (benchmarks/kernels/conv_bench.cpp). For bf16 they
+// are higher: the direct sum's products are twice as fast then, and its kernels an eighth of the
+// bytes.
 
 bool pays(const ConvForward& op) {
   const ConvShape& s = op.shape;
-  return fits(s, op.type) && has_many_tiles(s) && std::min(s.c_in, s.c_out) >= 32;
+  return fits(s) && has_many_tiles(s) && std::min(s.c_in, s.c_out) >= 32 &&
+         (op.type == DType::f32 || tiles_of(s) >= 64);
 }
 
 bool pays_packed(const ConvForward& op) {
   const ConvShape& s = op.shape;
-  return fits(s, op.type) && Tiles(1, s.h, s.w, s.out_h(), s.out_w(), 0, 0).count >= 16;
+  if (!fits(s) || tiles_of(s) < 16) return false;
+  return op.type == DType::f32 || (std::min(s.c_in, s.c_out) >= 32 &&
+                                   (tiles_of(s) >= 64 || std::max(s.c_in, s.c_out) <= 256));
 }
 
 bool pays(const ConvInputGradient& op) {
-  return fits(op.shape, op.type) && has_many_tiles(op.shape);
+  const ConvShape& s = op.shape;
+  return fits(s) && has_many_tiles(s) &&
+         (op.type == DType::f32 || (std::min(s.c_in, s.c_out) >= 32 && tiles_of(s) >= 64));
 }
 
 bool pays(const ConvWeightGradient& op) {
   const ConvShape& s = op.shape;
-  return fits(s, op.type) && has_many_tiles(s) && s.c_in * s.c_out > 32 * 32;
+  return op.type == DType::f32 && fits(s) && has_many_tiles(s) && s.c_in * s.c_out > 32 * 32;
 }
 
 std::size_t workspace_bytes(const ConvForward& op) {
@@ -465,21 +492,26 @@ std::size_t packed_bytes(const ConvForward& op) {
 }
 
 void pack(const ConvForward& op, void* packed) {
-  const auto* weight = static_cast<const float*>(op.weight);
-  const std::int64_t c_in = op.shape.c_in;
-  transform_kernels(
-      problem_of(op),
-      [&](std::int64_t in, int i, int j, std::int64_t out) {
-        return weight[((out * 3 + i) * 3 + j) * c_in + in];
-      },
-      static_cast<float*>(packed));
+  with_cpu_type(op.type, [&]<class T>(T) {
+    const auto* weight = static_cast<const T*>(op.weight);
+    const std::int64_t c_in = op.shape.c_in;
+    transform_kernels(
+        problem_of(op),
+        [&](std::int64_t in, int i, int j, std::int64_t out) {
+          return static_cast<float>(weight[((out * 3 + i) * 3 + j) * c_in + in]);
+        },
+        static_cast<float*>(packed));
+  });
 }
 
 std::size_t workspace_bytes(const ConvInputGradient& op) {
   return convolve_bytes(problem_of(op));
 }
 
-void run(const ConvForward& op) {
+namespace {
+
+template <class T>
+void run_forward(const ConvForward& op) {
   const Problem problem = problem_of(op);
   auto* scratch = static_cast<float*>(op.workspace);
   const auto* u = static_cast<const float*>(op.packed);
@@ -488,7 +520,7 @@ void run(const ConvForward& op) {
     u = std::exchange(scratch, scratch + problem.kernel_floats());
   }
   const auto* bias = static_cast<const float*>(op.bias);
-  const auto* residual = static_cast<const float*>(op.residual);
+  const auto* residual = static_cast<const T*>(op.residual);
   with_activation(op.activation, op.slope, [&](auto activation) {
     const auto finish = [&](Vector value, std::int64_t element, int channel) {
       if (bias) value += load(bias + channel);
@@ -497,25 +529,39 @@ void run(const ConvForward& op) {
       for (int l = 0; l < lanes; ++l) value[l] = activation(value[l]);
       return value;
     };
-    convolve(problem, static_cast<const float*>(op.x), u, scratch, finish,
-             static_cast<float*>(op.y));
+    convolve(problem, static_cast<const T*>(op.x), u, scratch, finish, static_cast<T*>(op.y));
   });
 }
 
-void run(const ConvInputGradient& op) {
+}  // namespace
+
+void run(const ConvForward& op) {
+  with_cpu_type(op.type, [&]<class T>(T) { run_forward<T>(op); });
+}
+
+namespace {
+
+template <class T>
+void run_input_gradient(const ConvInputGradient& op) {
   const Problem problem = problem_of(op);
-  const auto* weight = static_cast<const float*>(op.weight);
+  const auto* weight = static_cast<const T*>(op.weight);
   auto* u = static_cast<float*>(op.workspace);
   const std::int64_t c_in = op.shape.c_in;
   transform_kernels(
       problem,
       [&](std::int64_t in, int i, int j, std::int64_t out) {
-        return weight[((in * 3 + 2 - i) * 3 + 2 - j) * c_in + out];
+        return static_cast<float>(weight[((in * 3 + 2 - i) * 3 + 2 - j) * c_in + out]);
       },
       u);
   convolve(
-      problem, static_cast<const float*>(op.dy), u, u + problem.kernel_floats(),
-      [](const Vector& value, std::int64_t, int) { return value; }, static_cast<float*>(op.dx));
+      problem, static_cast<const T*>(op.dy), u, u + problem.kernel_floats(),
+      [](const Vector& value, std::int64_t, int) { return value; }, static_cast<T*>(op.dx));
+}
+
+}  // namespace
+
+void run(const ConvInputGradient& op) {
+  with_cpu_type(op.type, [&]<class T>(T) { run_input_gradient<T>(op); });
 }
 
 std::size_t workspace_bytes(const ConvWeightGradient& op) {

@@ -65,10 +65,9 @@ void run_in_arena(Arena& arena, Build&& build) {
 /// few the terms; among many terms such errors are random, and four times the direct sum's covers
 /// them.
 template <class Build>
-void compare_to_reference(std::int64_t terms, Build&& build) {
-  const Target target{{DeviceKind::cpu}, DType::f32};
-  Arena reference({DeviceKind::reference}, DType::f64, DType::f32),
-      tested(target.stream, DType::f32, DType::f32);
+void compare_to_reference(std::int64_t terms, Build&& build, DType type = DType::f32) {
+  const Target target{{DeviceKind::cpu}, type};
+  Arena reference({DeviceKind::reference}, DType::f64, type), tested(target.stream, type, type);
   run_in_arena(reference, build);
   run_in_arena(tested, build);
   const double error = (4 * 6 * std::sqrt(static_cast<double>(terms)) + 220) * 0x1p-24;
@@ -111,6 +110,17 @@ TEST_CASE("winograd convolution agrees with the reference in all three direction
     compare_to_reference(9 * s.c_in, [&](Arena& m) { return forward(m, s); });
     compare_to_reference(9 * s.c_out, [&](Arena& m) { return input_gradient(m, s); });
     compare_to_reference(count_y(s) / s.c_out, [&](Arena& m) { return weight_gradient(m, s); });
+  }
+}
+
+TEST_CASE("winograd of bf16 in memory is computed in float") {
+  for (const ConvShape& s : shapes()) {
+    CAPTURE(s.h);
+    CAPTURE(s.c_in);
+    compare_to_reference(
+        9 * s.c_in, [&](Arena& m) { return forward(m, s); }, DType::bf16);
+    compare_to_reference(
+        9 * s.c_out, [&](Arena& m) { return input_gradient(m, s); }, DType::bf16);
   }
 }
 
@@ -182,7 +192,9 @@ TEST_CASE("winograd is chosen where it pays, whatever the batch") {
     CHECK_FALSE(winograd::pays(small));
   }
   op.type = DType::bf16;
-  CHECK_FALSE(winograd::pays(op));
+  CHECK(winograd::pays(op));
+  CHECK_FALSE(winograd::pays(ConvForward{.shape = square(1, 16, 16, 64, 64), .type = DType::bf16}));
+  CHECK(winograd::pays(ConvForward{.shape = square(1, 16, 16, 64, 64)}));
   op.type = DType::f32;
   op.shape.stride_h = 2;
   CHECK_FALSE(winograd::pays(op));
