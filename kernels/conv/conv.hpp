@@ -102,8 +102,8 @@ std::size_t workspace_bytes(Simt, const ConvWeightGradient& op);
 // process, which is fixed when it makes its first plan (kernels/common/onednn.hpp): its bits repeat
 // from run to run with the same OMP_NUM_THREADS, and differ in the last places with another one.
 
-/// oneDNN's name of what runs the operation, such as "brgconv:avx512_core"; "ref..." is a plain
-/// loop.
+/// The name of what runs the operation: "winograd:4x4", "direct:packed", or oneDNN's, such as
+/// "brgconv:avx512_core"; "ref..." is a plain loop.
 std::string implementation(Cpu, const ConvForward& op);
 std::string implementation(Cpu, const ConvInputGradient& op);
 std::string implementation(Cpu, const ConvWeightGradient& op);
