@@ -194,20 +194,21 @@ void copy_band(const Problem<T>& problem, const T* image, int first, int rows, T
 template <class T, class F>
 void finish(const ConvForward& op, const float* sums, int stride, int pixels, int channel,
             int count, std::int64_t element, const F& activation) {
-  constexpr std::array<float, block> zeros{};
+  static constexpr std::array<float, block> zeros{};
   const float* bias = op.bias ? static_cast<const float*>(op.bias) + channel : zeros.data();
   const auto* residual = static_cast<const T*>(op.residual);
   auto* y = static_cast<T*>(op.y);
-  for (int p = 0; p < pixels; ++p, element += op.shape.c_out, sums += stride)
-    if (residual) {
+  const auto finish_with = [&](auto&& term) {
+    for (int p = 0; p < pixels; ++p) {
+      const float* sum = sums + p * stride;
+      const std::int64_t first = element + std::int64_t{p} * op.shape.c_out;
 #pragma omp simd
       for (int l = 0; l < count; ++l)
-        store(y[element + l],
-              activation(sums[l] + bias[l] + static_cast<float>(residual[element + l])));
-    } else {
-#pragma omp simd
-      for (int l = 0; l < count; ++l) store(y[element + l], activation(sums[l] + bias[l]));
+        store(y[first + l], activation(sum[l] + bias[l] + term(first + l)));
     }
+  };
+  if (residual) return finish_with([=](std::int64_t i) { return static_cast<float>(residual[i]); });
+  finish_with([](std::int64_t) { return 0.0F; });
 }
 
 /// `rows` rows of `width` output pixels each: their input begins at x, `x_row` elements apart, and
