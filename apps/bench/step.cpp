@@ -24,9 +24,9 @@ Step network_step(models::Model& model, int batch) {
   step.labels = engine::make_tensor(device, {batch, size, size}, engine::DType::i32);
   engine::upload(step.input, made_up_pixels(step.input.count()));
   engine::upload(step.labels, made_up_labels(batch, size, classes));
-  std::vector<std::int32_t> timesteps;
+  std::vector<std::int32_t> timesteps(batch);
   for (int i = 0; i < batch; ++i)
-    timesteps.push_back((2 * i + 1) * model.config().diffusion.steps / (2 * batch));
+    timesteps[i] = (2 * i + 1) * model.config().diffusion.steps / (2 * batch);
   engine::upload(step.timestep, timesteps);
 
   engine::Trace trace(device);

@@ -61,7 +61,7 @@ struct Problem {
     int parts, channels;  // output channels of a part
 
     // Matrices a multiple of a page apart would share the sets of a cache.
-    std::int64_t apart_in(int c_in) const { return group * c_in + lanes; }
+    std::int64_t apart_in(int channels_in) const { return group * channels_in + lanes; }
     std::int64_t apart_out() const { return group * channels + lanes; }
   };
   Cut cut() const {
