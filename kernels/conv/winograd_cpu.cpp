@@ -241,8 +241,7 @@ bool pays(const ConvForward& op) {
 bool pays_packed(const ConvForward& op) {
   const ConvShape& s = op.shape;
   if (!fits(s) || tiles_of(s) < 16) return false;
-  return op.type == DType::f32 || (std::min(s.c_in, s.c_out) >= 32 &&
-                                   (tiles_of(s) >= 64 || std::max(s.c_in, s.c_out) <= 256));
+  return op.type == DType::f32 || (std::min(s.c_in, s.c_out) >= 32 && tiles_of(s) >= 64);
 }
 
 bool pays(const ConvInputGradient& op) {
