@@ -116,8 +116,14 @@ void Program::make(const std::vector<Call>& calls) const {
   for (const Call& call : calls) call.body(stream);
 }
 
-void Program::replay() {
+/// What depends on parameters alone, unless it is there.
+void Program::prepare() {
   if (!std::exchange(is_prepared_, true)) make(preparations_);
+}
+
+void Program::replay() {
+  ++replays_;
+  prepare();
   // The first replay loads a GPU's kernels, which is not for a capture to do.
   if (!device_.is_gpu() || !std::exchange(is_warm_, true)) return make(calls_);
   if (!graph_) graph_ = Graph(device_.stream(), [this] { make(calls_); });
@@ -131,7 +137,7 @@ std::map<std::string, double> Program::work() const {
 }
 
 std::vector<double> Program::time_calls() {
-  if (!std::exchange(is_prepared_, true)) make(preparations_);
+  prepare();
   const kernels::Stream stream = device_.stream();
   kernels::make_current(stream);
   std::vector<Event> marks;  // before the first call and after each

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
@@ -39,6 +40,8 @@ class Program {
   /// The next replay derives anew what depends on parameters alone. To be called when parameters
   /// have changed and the trace was told that they are fixed.
   void parameters_changed() { is_prepared_ = false; }
+  /// How often `replay` was called.
+  std::int64_t replays() const { return replays_; }
   const MemoryPlan& plan() const { return plan_; }
   const std::vector<Call>& calls() const { return calls_; }
   /// Multiplications and additions of one replay, summed by the calls' names.
@@ -50,12 +53,14 @@ class Program {
 
  private:
   friend class Trace;
+  void prepare();
   void make(const std::vector<Call>& calls) const;
 
   Device device_;
   std::vector<Call> preparations_, calls_;
   std::shared_ptr<std::byte> block_;
   MemoryPlan plan_;
+  std::int64_t replays_ = 0;
   bool is_prepared_ = false;
   bool is_warm_ = false;  // has been replayed
   Graph graph_;           // of a warm program on a GPU

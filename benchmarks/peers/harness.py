@@ -129,6 +129,13 @@ def once(command: list[str]) -> None:
         sys.exit(f"{' '.join(command)} failed: {done.stderr.strip()}")
 
 
+def require(what: str, difference: float, tolerance: float) -> None:
+    """Ends the program where Anaphase's bf16 is too far from its float32; NaN is."""
+    print(f"Anaphase's {what} in bf16 differ from float32 by {difference:.1g}")
+    if not difference <= tolerance:
+        sys.exit(f"that is more than {tolerance}")
+
+
 def worker(peer: Peer, setting: Setting, options: argparse.Namespace, arguments: list[str]):
     script = str(HERE / peer.script)
     common = ["--threads", str(options.threads), "--setting", setting.name]

@@ -33,10 +33,7 @@ def main() -> None:
         if options.precision == "bf16":
             harness.once([*ours, "--dump", str(own)])
             expected, found = (weights.read(path)[0]["probabilities"] for path in (dump, own))
-            difference = abs(found - expected).max()
-            print(f"Anaphase's probabilities in bf16 differ from float32 by {difference:.1g}")
-            if difference > TOLERANCE:
-                sys.exit(f"that is more than {TOLERANCE}")
+            harness.require("probabilities", abs(found - expected).max(), TOLERANCE)
         pythons = options.python or [sys.executable]
         tried = settings.inference(options.precision)
         peers = [Peer("torch_sampling.py", python, tried) for python in pythons]

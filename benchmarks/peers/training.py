@@ -32,10 +32,7 @@ def main() -> None:
         if options.precision == "bf16":
             harness.once([*ours, "--dump", str(own)])
             expected, found = (weights.read(path)[0]["losses"][:2] for path in (dump, own))
-            difference = abs(found / expected - 1).max()
-            print(f"Anaphase's losses in bf16 differ from float32 by {difference:.1g}, relatively")
-            if difference > TOLERANCE:
-                sys.exit(f"that is more than {TOLERANCE}")
+            harness.require("losses", abs(found / expected - 1).max(), TOLERANCE)
         pythons = options.python or [sys.executable]
         tried = settings.training(options.precision)
         peers = [Peer("torch_training.py", python, tried) for python in pythons]

@@ -155,7 +155,7 @@ struct Problem {
     return static_cast<int>(std::clamp<std::int64_t>(fitting, 1, fair));
   }
   std::int64_t band_elements() const {
-    return is_pointwise() ? 0 : round_up(static_cast<int>(rows_read(band()) * copied_row()), 64);
+    return is_pointwise() ? 0 : (rows_read(band()) * copied_row() + 63) / 64 * 64;
   }
 };
 

@@ -74,9 +74,10 @@ TEST_CASE("every sampler ends in probabilities, with every schedule and number o
     const auto check_mask = [&](const char* sampler, int steps) {
       Predictor predictor(model, {.with = "teacher", .steps = steps, .sampler = sampler}, 1, 16,
                           16);
-      CHECK(predictor.network_calls() == steps);
       const std::vector<float> mask =
           predictor.probabilities(std::vector<float>(std::size_t{16} * 16 * 3, 0.5F));
+      CHECK(predictor.network_calls() == steps);
+      CHECK(predictor.step().replays() == steps);  // each is one call of the network
       bool all_probable = true;
       for (const float p : mask) all_probable &= p >= 0 && p <= 1;  // false for NaN
       CHECK_MESSAGE(all_probable, schedule << ", " << sampler << ", " << steps << " steps");
