@@ -27,16 +27,27 @@ void add_shape(const ConvShape& shape, DType type) {
     return fmt::format("conv{}x{}_{}/{}/{}x{}/n{}/{}px", shape.kernel_h, shape.kernel_w, direction,
                        name_of(type), shape.c_in, shape.c_out, shape.n, shape.h);
   };
+  const auto forward = [=](const Tensors& t) {
+    return ConvForward{.shape = shape,
+                       .type = type,
+                       .x = t.x.get(),
+                       .weight = t.weight.get(),
+                       .bias = t.bias.get(),
+                       .y = t.y.get()};
+  };
   add(name("forward"), [=](benchmark::State& state) {
     const Tensors t(shape, type);
-    measure(state,
-            ConvForward{.shape = shape,
-                        .type = type,
-                        .x = t.x.get(),
-                        .weight = t.weight.get(),
-                        .bias = t.bias.get(),
-                        .y = t.y.get()},
-            0, flop_count(shape));
+    measure(state, forward(t), 0, flop_count(shape));
+  });
+  add(name("forward_packed"), [=](benchmark::State& state) {  // as in inference
+    const Tensors t(shape, type);
+    ConvForward op = forward(t);
+    const std::size_t bytes = packed_bytes(Stream{}, op);
+    if (bytes == 0) return state.SkipWithError("the processor packs no such weights");
+    const Buffer packed(DType::f32, static_cast<std::int64_t>(bytes / sizeof(float)) + 1);
+    launch(Stream{}, Pack<ConvForward>{op, packed.get()});
+    op.packed = packed.get();
+    measure(state, op, 0, flop_count(shape));
   });
   add(name("input_gradient"), [=](benchmark::State& state) {
     const Tensors t(shape, type);
