@@ -10,6 +10,7 @@
 
 #include "kernels/common/gpu_runtime.hpp"
 #include "tests/kernels/contract.hpp"
+#include "tests/kernels/conv_sizes.hpp"
 
 // Every convolution kernel for GPUs by its name, whichever of them conv.cu would choose.
 
@@ -63,19 +64,6 @@ void run(Device device, const OnRung<Operation>& call) {
     case Rung::few_outputs:
       if constexpr (std::same_as<Operation, ConvForward>) conv_ladder::few_outputs(device, op);
   }
-}
-
-std::int64_t taps(const ConvShape& s) {
-  return std::int64_t{s.kernel_d} * s.kernel_h * s.kernel_w;
-}
-std::int64_t count_x(const ConvShape& s) {
-  return std::int64_t{s.n} * s.d * s.h * s.w * s.c_in;
-}
-std::int64_t count_y(const ConvShape& s) {
-  return std::int64_t{s.n} * s.out_d() * s.out_h() * s.out_w() * s.c_out;
-}
-std::int64_t count_weight(const ConvShape& s) {
-  return taps(s) * s.c_out * s.c_in;
 }
 
 ConvShape square(int n, int h, int w, int c_in, int c_out, int kernel, int stride, int pad) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/kernels/contract.hpp"
+#include "tests/kernels/conv_sizes.hpp"
 #include "tests/kernels/finite_difference.hpp"
 
 namespace anaphase::test {
@@ -24,18 +25,6 @@ std::vector<Stream> streams() {
   std::vector<Stream> all = {reference_stream, cpu_stream};
   if (has_simt) all.push_back({DeviceKind::simt});
   return all;
-}
-
-std::int64_t count_x(const ConvShape& s) {
-  return std::int64_t{s.n} * s.d * s.h * s.w * s.c_in;
-}
-
-std::int64_t count_y(const ConvShape& s) {
-  return std::int64_t{s.n} * s.out_d() * s.out_h() * s.out_w() * s.c_out;
-}
-
-std::int64_t count_weight(const ConvShape& s) {
-  return std::int64_t{s.c_out} * s.kernel_d * s.kernel_h * s.kernel_w * s.c_in;
 }
 
 ConvShape square(int n, int h, int w, int c_in, int c_out, int kernel, int stride, int pad) {

@@ -9,6 +9,7 @@
 
 #include "kernels/common/onednn.hpp"
 #include "tests/kernels/contract.hpp"
+#include "tests/kernels/conv_sizes.hpp"
 
 namespace anaphase::test {
 using namespace kernels;
@@ -25,16 +26,6 @@ ConvShape square(int n, int h, int w, int c_in, int c_out, int pad_h = 1, int pa
           .kernel_w = 3,
           .pad_h = pad_h,
           .pad_w = pad_w};
-}
-
-std::int64_t count_x(const ConvShape& s) {
-  return std::int64_t{s.n} * s.h * s.w * s.c_in;
-}
-std::int64_t count_y(const ConvShape& s) {
-  return std::int64_t{s.n} * s.out_h() * s.out_w() * s.c_out;
-}
-std::int64_t count_weight(const ConvShape& s) {
-  return std::int64_t{9} * s.c_out * s.c_in;
 }
 
 /// One image smaller than a tile, sides that leave 1, 2 and 3 pixels over, all paddings, more tiles

@@ -14,6 +14,7 @@
 #include "kernels/optimizer/gradient_norm_cub.hpp"
 #include "kernels/reduce/sum_cub.hpp"
 #include "tests/kernels/contract.hpp"
+#include "tests/kernels/conv_sizes.hpp"
 
 namespace anaphase::test {
 using namespace kernels;
@@ -117,19 +118,6 @@ const ConvShape conv_shapes[] = {
      .pad_h = 1,
      .pad_w = 1},
 };
-
-std::int64_t count_x(const ConvShape& s) {
-  return std::int64_t{s.n} * s.d * s.h * s.w * s.c_in;
-}
-std::int64_t count_y(const ConvShape& s) {
-  return std::int64_t{s.n} * s.out_d() * s.out_h() * s.out_w() * s.c_out;
-}
-std::int64_t taps(const ConvShape& s) {
-  return std::int64_t{s.kernel_d} * s.kernel_h * s.kernel_w;
-}
-std::int64_t count_weight(const ConvShape& s) {
-  return taps(s) * s.c_in * s.c_out;
-}
 
 }  // namespace
 
