@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <string_view>
+
 #include "kernels/common/onednn.hpp"
 #include "kernels/conv/conv.hpp"
 #include "kernels/conv/direct_cpu.hpp"
@@ -29,6 +32,7 @@ constexpr auto training = dnnl::prop_kind::forward_training;
 struct Tensors {
   Desc x, y, bias;
   Desc weight, weight_gradient;          // as the contract lays them out
+  Desc inner_weight_gradient;            // with the output channels innermost
   Desc any_weight, any_weight_gradient;  // as oneDNN likes
   dnnl::memory::dims strides, pads;
 
@@ -47,6 +51,7 @@ struct Tensors {
     bias = Desc({s.c_out}, param, Tag::a);
     weight = Desc(weight_dims, element, channels_last);
     weight_gradient = Desc(weight_dims, param, channels_last);
+    inner_weight_gradient = Desc(weight_dims, param, flat ? Tag::hwio : Tag::dhwio);
     any_weight = Desc(weight_dims, element, Tag::any);
     any_weight_gradient = Desc(weight_dims, param, Tag::any);
     strides = {s.stride_d, s.stride_h, s.stride_w};
@@ -119,9 +124,17 @@ static Plan make_plan(const ConvInputGradient& op) {
 static Plan make_plan(const ConvWeightGradient& op) {
   const Tensors t(op.shape, op.type);
   const Desc dbias = op.dbias ? t.bias : Desc();
-  const auto conv = onednn::describe_backward<convolution_backward_weights>(
-      t.forward({}, onednn::attributes()), direct_sum, t.x, t.any_weight_gradient, dbias, t.y,
-      t.strides, t.pads, t.pads);
+  const auto described = [&](const Desc& dweight) {
+    return onednn::describe_backward<convolution_backward_weights>(
+        t.forward({}, onednn::attributes()), direct_sum, t.x, dweight, dbias, t.y, t.strides,
+        t.pads, t.pads);
+  };
+  auto conv = described(t.any_weight_gradient);
+  // oneDNN 2.6: for fewer channels than a vector of AVX2 has, its kernel for 1x1 kernels with a
+  // stride gives wrong sums. Another layout brings another kernel.
+  const bool is_strided = std::ranges::any_of(t.strides, [](auto stride) { return stride > 1; });
+  if (op.shape.c_in < 8 && is_strided && conv.impl_info_str() == std::string_view("jit_1x1:avx2"))
+    conv = described(t.inner_weight_gradient);
   const Desc preferred = conv.diff_weights_desc();
   const bool same = preferred == t.weight_gradient;
   Plan plan;

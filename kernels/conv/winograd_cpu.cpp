@@ -127,8 +127,11 @@ void transform_kernels(const Problem& problem, Weight&& weight, float* u) {
                      Vector half[inputs * 3], all[points];
                      for (int j = 0; j < 3; ++j) {
                        Vector g[3];
-                       for (int i = 0; i < 3; ++i)
-                         for (int l = 0; l < lanes; ++l) g[i][l] = weight(in, i, j, out + l);
+                       for (int i = 0; i < 3; ++i) {
+                         float values[lanes];
+                         for (int l = 0; l < lanes; ++l) values[l] = weight(in, i, j, out + l);
+                         g[i] = load(values);
+                       }
                        transform_kernel<1, 3>(g, half + j);
                      }
                      for (int i = 0; i < inputs; ++i)

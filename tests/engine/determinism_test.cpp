@@ -40,7 +40,7 @@ std::vector<std::vector<double>> trained(const Device& device, int threads, DTyp
 
 TEST_CASE("the same seed trains to the same bits, another seed to others") {
   for (const Device& device : devices())
-    for (const DType type : {DType::f32, DType::bf16}) {
+    for (const DType type : activation_types(device)) {
       CAPTURE(device.name());
       const auto first = trained(device, 2, type, 1);
       CHECK(trained(device, 2, type, 1) == first);
@@ -50,7 +50,7 @@ TEST_CASE("the same seed trains to the same bits, another seed to others") {
 
 TEST_CASE("a later change of the number of threads does not change a bit") {
   for (const Device& device : devices())
-    for (const DType type : {DType::f32, DType::bf16})
+    for (const DType type : activation_types(device))
       CHECK_MESSAGE(trained(device, 1, type, 1) == trained(device, 2, type, 1), device.name());
 }
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <vector>
 
 #include "engine/device.hpp"
 #include "engine/tensor.hpp"
+#include "kernels/common/error.hpp"
 
 namespace anaphase::test {
 
@@ -21,6 +24,18 @@ inline std::vector<engine::Device> devices() {
   std::vector<engine::Device> all{engine::Device::cpu()};
   for (const engine::Device& gpu : gpus()) all.push_back(gpu);
   return all;
+}
+
+/// The types of activations that a device computes in. bf16 on the CPU depends on the processor; a
+/// test that has to do without says so.
+inline std::vector<engine::DType> activation_types(const engine::Device& device) {
+  try {
+    device.require_support(engine::DType::bf16);
+  } catch (const DeviceError& error) {
+    MESSAGE("not tested in bf16: " << error.what());
+    return {engine::DType::f32};
+  }
+  return {engine::DType::f32, engine::DType::bf16};
 }
 
 /// Every byte 0xFF: NaN in a floating type.

@@ -44,7 +44,7 @@ struct Layers {
 
 TEST_CASE("what depends on parameters alone is derived once, and again when they have changed") {
   for (const Device& device : devices()) {
-    for (const DType type : {DType::f32, DType::bf16}) {
+    for (const DType type : activation_types(device)) {
       CAPTURE(device.name());
       const Layers layers(device, type);
       const auto eager = [&] {

@@ -174,6 +174,7 @@ TEST_CASE("a step with a gradient that is not finite changes nothing and says so
 }
 
 TEST_CASE("with bf16 activations, weights and optimiser keep float precision") {
+  if (test::activation_types(Device::cpu()).back() != DType::bf16) return;
   ParameterSet set;
   const Tensor weight = set.declare("weight", {1, 2}, {.constant = 1});
   set.materialise(Device::cpu(), 1);

@@ -147,7 +147,7 @@ TEST_CASE("replaying any operation forwards gives the bits of eager execution") 
 
 TEST_CASE("a replayed training step gives the bits of eager steps, step after step") {
   for (const Device& device : devices())
-    for (const DType type : {DType::f32, DType::bf16}) {
+    for (const DType type : activation_types(device)) {
       CAPTURE(device.name());
       CAPTURE(name_of(type));
       Training eager_training(device, type), traced_training(device, type);
@@ -239,7 +239,7 @@ TEST_CASE("replays make no object on the heap") {
       const int made = news_in([&] { program.replay(); });
       CHECK_MESSAGE(made == 0, op.operation << ", " << op.variant);
     }
-  for (const DType type : {DType::f32, DType::bf16}) {
+  for (const DType type : activation_types(Device::cpu())) {
     Training training(Device::cpu(), type);
     Trace trace(Device::cpu());
     const Tensor loss = training.step(trace);

@@ -8,6 +8,7 @@
 
 #include "models/predictor.hpp"
 #include "tests/engine/counted_new.hpp"
+#include "tests/engine/devices.hpp"
 #include "tests/models/small_model.hpp"
 
 // What programs that sample for days rely on: bits that follow from image and seed alone, and
@@ -38,7 +39,8 @@ std::int64_t resident_bytes() {
 TEST_CASE("an image's bits depend on neither its batch nor the number of threads") {
   const int threads = omp_get_max_threads();
   for (const char* architecture : {"unet", "plain"})
-    for (const char* precision : {"f32", "bf16"}) {
+    for (const DType type : activation_types(engine::Device::cpu())) {
+      const std::string precision(kernels::name_of(type));
       CAPTURE(architecture);
       CAPTURE(precision);
       Config config = small_config(architecture);
