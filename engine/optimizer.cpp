@@ -39,6 +39,7 @@ double LearningRate::at(std::int64_t step) const {
 
 Optimizer::Optimizer(ParameterSet& parameters, const OptimizerOptions& options)
     : parameters_(parameters), options_(options) {
+  parameters.materialise_gradients();
   const Device& device = parameters.values().device();
   const DType type = parameters.values().type();
   hyper_ = make_tensor(device, {kernels::Hyper::count}, type);

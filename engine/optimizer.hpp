@@ -39,6 +39,7 @@ struct OptimizerOptions {
 /// one program serves all steps. A step whose gradient is not finite is left out.
 class Optimizer {
  public:
+  /// Gives `parameters`, which have their memory, gradients where they have none.
   Optimizer(ParameterSet& parameters, const OptimizerOptions& options);
 
   /// Launches: gradients = 0. Goes before the first backward pass of a step.

@@ -73,18 +73,24 @@ void ParameterSet::materialise(const Device& device, std::uint64_t seed) {
     }
 
   values_ = make_tensor(device, {values}, type);
-  gradients_ = make_tensor(device, {values}, type);
   if (buffers > 0) buffers_ = make_tensor(device, {buffers}, type);
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const Entry& entry = entries_[i];
     Tensor::Impl& impl = *entry.tensor.impl_;
-    const std::size_t offset = offsets[i] * kernels::size_of(type);
     impl.type = type;
     impl.storage = (entry.trainable ? values_ : buffers_).storage();
-    impl.offset = offset;
-    if (entry.trainable)
-      impl.gradient = Tensor(impl.shape, type, gradients_.storage(), offset).impl_;
+    impl.offset = offsets[i] * kernels::size_of(type);
     upload(entry.tensor, initial_values(entry, seed));
+  }
+}
+
+void ParameterSet::materialise_gradients() {
+  if (gradients_) return;
+  gradients_ = make_tensor(values_.device(), values_.shape(), values_.type());
+  for (const Entry& entry : entries_) {
+    Tensor::Impl& impl = *entry.tensor.impl_;
+    if (entry.trainable)
+      impl.gradient = Tensor(impl.shape, impl.type, gradients_.storage(), impl.offset).impl_;
   }
 }
 

@@ -19,10 +19,10 @@ struct Initial {
 Initial uniform_by_fan_in(std::int64_t fan_in);
 
 /// The named parameters of a network. They are declared while the network is built and get their
-/// memory together: all trainable values lie in one block and all gradients in another, in the
-/// order weights (two axes or more: subject to weight decay), then biases and norms; so an
-/// optimiser, an average or a copy is one call. Buffers (running statistics) are named state
-/// without gradient, in a third block.
+/// memory together: all trainable values lie in one block and, where they are trained, all
+/// gradients in another, in the order weights (two axes or more: subject to weight decay), then
+/// biases and norms; so an optimiser, an average or a copy is one call. Buffers (running
+/// statistics) are named state without gradient, in a third block.
 class ParameterSet {
  public:
   struct Entry {
@@ -41,12 +41,16 @@ class ParameterSet {
   /// and its name only.
   void materialise(const Device& device, std::uint64_t seed);
 
+  /// Allocates the gradients, zero, once: after `materialise`, before the first backward pass. An
+  /// Optimizer does it; a network that only answers goes without.
+  void materialise_gradients();
+
   const std::vector<Entry>& entries() const { return entries_; }
   /// The tensor of that name; throws Error where there is none.
   const Tensor& find(std::string_view name) const;
 
   const Tensor& values() const { return values_; }        // [count]
-  const Tensor& gradients() const { return gradients_; }  // [count]
+  const Tensor& gradients() const { return gradients_; }  // [count], or empty
   const Tensor& buffers() const { return buffers_; }      // empty where there are none
   std::int64_t count() const { return values_.count(); }
   std::int64_t decayed_count() const { return decayed_count_; }

@@ -86,7 +86,10 @@ TEST_CASE("weights start evenly between the bounds of their fan-in") {
 
 TEST_CASE("parameters lie in one block, decayed ones first, each on a cache line") {
   for (const bool reversed : {false, true}) {
-    const ParameterSet set = declared(reversed, 1);
+    ParameterSet set = declared(reversed, 1);
+    CHECK_FALSE(set.gradients());
+    for (const ParameterSet::Entry& entry : set.entries()) CHECK_FALSE(entry.tensor.gradient());
+    set.materialise_gradients();
     CHECK(set.decayed_count() == 32 + 80);  // 21 and 72 numbers in lines of 16
     CHECK(set.count() == 32 + 80 + 16 + 16);
     CHECK(set.gradients().count() == set.count());
@@ -110,6 +113,14 @@ TEST_CASE("parameters lie in one block, decayed ones first, each on a cache line
       CHECK(entry.tensor.gradient().shape() == entry.tensor.shape());
     }
   }
+}
+
+TEST_CASE("gradients stay where they are when they are asked for again") {
+  ParameterSet set = declared(false, 1);
+  set.materialise_gradients();
+  upload(set.find("a.bias").gradient(), Values{1, 2, 3});
+  set.materialise_gradients();
+  CHECK(download(set.find("a.bias").gradient()) == Values{1, 2, 3});
 }
 
 TEST_CASE("a network of vectors alone has nothing to decay and no buffers") {

@@ -56,6 +56,7 @@ SmallNetwork::SmallNetwork(const Device& device, std::uint64_t seed, DType type)
   weight("head.weight", {classes, 3, 3, 20});
   parameters.declare("head.bias", {classes}, {});
   parameters.materialise(device, seed);
+  parameters.materialise_gradients();
 }
 
 Tensor SmallNetwork::logits(Tape& tape, const Batch& batch) const {

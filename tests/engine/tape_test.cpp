@@ -88,6 +88,7 @@ TEST_CASE("gradients of parameters add up over uses and over backward passes") {
   const Tensor weight = parameters.declare("weight", {1, 2}, {.constant = 1});
   const Tensor bias = parameters.declare("bias", {1}, {});
   parameters.materialise(Device::cpu(), 1);
+  parameters.materialise_gradients();
   Eager eager(Device::cpu());
   const Tensor x = tensor({1, 2}, {2, 3}), z = tensor({1, 2}, {10, 20});
   for (int pass = 1; pass <= 3; ++pass) {
