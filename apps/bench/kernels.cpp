@@ -107,8 +107,10 @@ std::vector<Json> time_sampling(const Options& options, models::Model& model) {
 void measure(const Kernels& kernels) {
   const Options& options = kernels.options;
   const engine::Device device = open_device(options);
-  models::Model model = make_model(options, device, {{"network.dropout", "0"}});
   const bool is_training = kernels.program == "training";
+  const bool is_fresh = options.model.empty();
+  models::Model model = make_model(
+      options, device, is_training && is_fresh ? network_keys() : Keys{{"network.dropout", "0"}});
   Report report{.benchmark = "kernels", .settings = settings_of(options, model)};
   report.settings.update({{"batch", options.batches.front()}, {"program", kernels.program}});
   report.title = fmt::format("Kernels of a {} step, batch {}; {}", kernels.program,

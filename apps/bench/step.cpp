@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/bench/step.hpp"
 
-#include "apps/bench/bench.hpp"
 #include "engine/ops/ops.hpp"
+#include "kernels/common/error.hpp"
 
 namespace anaphase::apps::bench {
 
@@ -14,10 +14,21 @@ models::Optimizers optimizers_of(models::Model& model, std::string_view prefix) 
   return optimizers;
 }
 
+Keys network_keys() {
+  return {
+      {"network.dropout", "0"}, {"training.method", "supervised"}, {"student.denoising", "true"}};
+}
+
 Step network_step(models::Model& model, int batch) {
   const engine::Device& device = model.device();
   const int size = model.config().data.size, classes = model.facts().classes;
-  Step step{optimizers_of(model, "teacher.mask.")};
+  if (!model.has_teacher() && !model.config().student.denoising)
+    throw Error(
+        "this model's student sees neither noise nor a timestep: measure a model with a teacher or "
+        "with student.denoising, or use --method supervised");
+  models::Network& network = model.has_teacher() ? model.mask() : *model.students().front();
+  const char* prefix = model.has_teacher() ? "teacher.mask." : "student1.";
+  Step step{.optimizers = optimizers_of(model, prefix), .network = prefix};
   step.input = engine::make_tensor(device, {batch, size, size, classes + model.facts().channels},
                                    model.activation_type());
   step.timestep = engine::make_tensor(device, {batch}, engine::DType::i32);
@@ -33,7 +44,7 @@ Step network_step(models::Model& model, int batch) {
   engine::Tape tape(trace);
   for (const auto& optimizer : step.optimizers) optimizer->zero_gradients(tape);
   models::Randomness random;
-  const engine::Tensor logits = model.mask().forward(tape, step.input, step.timestep, random, true);
+  const engine::Tensor logits = network.forward(tape, step.input, step.timestep, random, true);
   step.loss = engine::add_scaled(tape, engine::dice_loss(tape, logits, step.labels),
                                  engine::cross_entropy_loss(tape, logits, step.labels));
   tape.backward(step.loss);

@@ -55,7 +55,8 @@ io::SafeTensors dump(Step& step) {
     losses.push_back(static_cast<float>(engine::download_scalar(step.loss)));
   }
   file.tensors["losses"] = dumped({dumped_losses}, losses);
-  file.metadata = {{"lr", fmt::format("{}", learning_rate)},
+  file.metadata = {{"network", step.network},
+                   {"lr", fmt::format("{}", learning_rate)},
                    {"beta1", fmt::format("{}", adamw.beta1)},
                    {"beta2", fmt::format("{}", adamw.beta2)},
                    {"epsilon", fmt::format("{}", adamw.epsilon)},
@@ -70,12 +71,13 @@ void train(const Training& training) {
     throw CLI::ValidationError("--dump goes with --method network alone");
   const engine::Device device = open_device(options);
   Keys keys{{"network.dropout", "0"}};
+  if (is_network && options.model.empty()) keys = network_keys();
   if (training.method == "supervised") keys.emplace_back("training.method", "supervised");
   models::Model model = make_model(options, device, keys);
-  if (!model.has_teacher() && training.method != "supervised")
+  if (!model.has_teacher() && training.method != "supervised" && !is_network)
     throw Error(
         "this model has no teacher (it was trained with --method supervised): use --method "
-        "supervised");
+        "supervised or network");
   if (!options.weights.empty()) model.save(options.weights);
 
   Report report{.benchmark = "training", .settings = settings_of(options, model)};

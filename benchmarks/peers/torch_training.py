@@ -13,8 +13,6 @@ import weights
 import worker
 from settings import Setting
 
-NETWORK = "teacher.mask."  # that `anaphase bench training` trains
-
 # Relative, of the losses of five steps: those of the first and the second (which the gradients and
 # the optimiser have part in), and of all. AdamW divides small gradients by their own size, so
 # rounding grows from step to step.
@@ -63,7 +61,7 @@ class Training:
         self.labels = torch.from_numpy(tensors["labels"]).long()
         self.expected = tensors["losses"]
         parameters, _ = weights.read(model)
-        network = networks.make(weights.of_network(parameters, NETWORK))
+        network = networks.make(weights.of_network(parameters, facts["network"]))
         classes = network(self.x[:1], self.t[:1]).shape[1]
         self.one_hot = F.one_hot(self.labels, classes).permute(0, 3, 1, 2).float()
         self.setting = setting
