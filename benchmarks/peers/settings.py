@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ways in which a peer is run; each comparison tries all that fit and takes the fastest."""
 from dataclasses import dataclass, field
+from pathlib import Path
 
-# An allocator that keeps its memory, and the widest instructions. Not for training, where PyTorch
-# 1.13 with this allocator went on growing until memory was full.
+# An allocator that keeps its memory, and the widest instructions, which PyTorch 1.13 does not take
+# by itself. Not for training, where 1.13 with this allocator went on growing until memory was full.
 TUNED = {
-    "ATEN_CPU_CAPABILITY": "avx512",
     "MALLOC_TRIM_THRESHOLD_": "-1",
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TOP_PAD_": "268435456",
 }
+if " avx512bw " in Path("/proc/cpuinfo").read_text():
+    TUNED["ATEN_CPU_CAPABILITY"] = "avx512"
 
 
 @dataclass(frozen=True)
