@@ -53,11 +53,19 @@ void add_choices(CLI::App& command, InferenceChoices& choices) {
       ->type_name("B")
       ->capture_default_str()
       ->group("Machine");
+  command
+      .add_option("--precision", choices.precision,
+                  "f32, tf32 (f32 with tf32 products on a GPU) or bf16")
+      ->check(CLI::IsMember({"f32", "tf32", "bf16"}).description(""))
+      ->type_name("TYPE")
+      ->default_str("as the model was trained")
+      ->group("Machine");
   add_device(command, choices.device);
 }
 
 models::Model load_model(const InferenceChoices& choices) {
-  return models::Model::load(engine::Device::parse(choices.device), choices.model);
+  return models::Model::load(engine::Device::parse(choices.device), choices.model,
+                             choices.precision.value_or(""));
 }
 
 models::InferenceOptions inference_options(const InferenceChoices& choices,

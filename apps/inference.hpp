@@ -16,7 +16,7 @@ namespace anaphase::apps {
 /// the model's own configuration.
 struct InferenceChoices {
   std::filesystem::path model;
-  std::optional<std::string> with, sampler;
+  std::optional<std::string> with, sampler, precision;
   std::optional<int> steps, draws;
   std::optional<std::uint64_t> seed;
   int batch = 8;

@@ -116,7 +116,8 @@ void print_plans(const models::Config& wanted) {
 }
 
 void print_model(const std::filesystem::path& path) {
-  models::Model model = models::Model::load(engine::Device::cpu(), path);
+  // Nothing is computed: the device that takes models of every precision will do.
+  models::Model model = models::Model::load(engine::Device::reference(), path);
   const models::DataFacts& facts = model.facts();
   fmt::print("# {} parameters; {} classes, {} channels\n", model.parameter_count(), facts.classes,
              facts.channels);

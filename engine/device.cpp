@@ -167,7 +167,7 @@ kernels::DType Device::float_type() const {
 void Device::require_support(kernels::DType type) const {
   if (type == kernels::DType::bf16 && stream_.kind == DeviceKind::cpu &&
       !__builtin_cpu_supports("avx512bw"))
-    throw DeviceError("bf16 on the CPU needs a processor with AVX-512: use --precision f32");
+    throw DeviceError("bf16 on the CPU needs a processor with AVX-512: choose precision f32");
 }
 
 std::vector<std::pair<std::string, std::string>> describe_devices() {

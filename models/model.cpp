@@ -135,7 +135,8 @@ void Model::save(const std::filesystem::path& path) {
   io::write_safetensors(path, to_file());
 }
 
-Model Model::load(const engine::Device& device, const std::filesystem::path& path) {
+Model Model::load(const engine::Device& device, const std::filesystem::path& path,
+                  const std::string& precision) {
   const bool is_folder = std::filesystem::is_directory(path);
   const std::filesystem::path weights = is_folder ? path / "model.safetensors" : path;
   if (is_folder && !std::filesystem::exists(weights))
@@ -158,6 +159,7 @@ Model Model::load(const engine::Device& device, const std::filesystem::path& pat
                     origin, metadata("format_version"), format_version));
   Config config;
   config.read_text(metadata("config"), origin);
+  if (!precision.empty()) config.set("training.precision", precision, "precision");
   DataFacts facts;
   try {
     const auto data = nlohmann::json::parse(metadata("data"));

@@ -68,8 +68,10 @@ class Model {
   io::SafeTensors to_file();
   void restore_from(const io::SafeTensors& file, const std::string& origin);
   void save(const std::filesystem::path& path);
-  /// `path` is a model file or a run folder (then its model.safetensors).
-  static Model load(const engine::Device& device, const std::filesystem::path& path);
+  /// `path` is a model file or a run folder (then its model.safetensors); `precision`, where it is
+  /// not empty, takes the place of training.precision. Weights are in float32 whichever it is.
+  static Model load(const engine::Device& device, const std::filesystem::path& path,
+                    const std::string& precision = {});
 
  private:
   /// Fresh networks. Where a file is given, what it lacks for them is said before they take memory.

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "apps/embed/session.hpp"
@@ -94,6 +95,26 @@ anaphase_status guarded(Sentence sentence, anaphase_status status_of_error,
 template <class T>
 void require(const T* pointer, const char* what) {
   if (!pointer) throw Refusal(fmt::format("{} is a null pointer: give an address", what));
+}
+
+/// "cpu" or "cpu,precision=f32".
+struct Place {
+  engine::Device device;
+  std::string precision;
+};
+
+Place parse_place(std::string_view text) {
+  constexpr std::string_view key = "precision=";
+  const std::size_t comma = text.find(',');
+  Place place{engine::Device::parse(text.substr(0, comma)), {}};
+  if (comma == std::string_view::npos) return place;
+  const std::string_view option = text.substr(comma + 1);
+  if (!option.starts_with(key) || option.size() == key.size())
+    throw Refusal(fmt::format("device '{}' has an unknown option: write cpu,precision=f32", text));
+  place.precision = option.substr(key.size());
+  if (place.precision != "f32" && place.precision != "tf32" && place.precision != "bf16")
+    throw Refusal(fmt::format("precision '{}' is unknown: use f32, tf32 or bf16", place.precision));
+  return place;
 }
 
 void require_file(const std::filesystem::path& path) {
@@ -217,9 +238,9 @@ anaphase_status anaphase_model_open(const char* path, const char* device, anapha
     require(path, "path");
     require(model, "model");
     require_file(path);
-    const auto on = anaphase::engine::Device::parse(device ? device : "auto");
-    const std::shared_ptr<SharedModel> shared(
-        new SharedModel{anaphase::models::Model::load(on, path), on.name()});
+    const Place place = parse_place(device ? device : "auto");
+    const std::shared_ptr<SharedModel> shared(new SharedModel{
+        anaphase::models::Model::load(place.device, path, place.precision), place.device.name()});
     *model = new anaphase_model{shared};
   });
 }

@@ -6,6 +6,8 @@
 #include <string>
 
 #include "tests/apps/command.hpp"
+#include "tests/engine/devices.hpp"
+#include "tests/models/small_model.hpp"
 
 using namespace anaphase::apps::testing;
 namespace fs = std::filesystem;
@@ -42,4 +44,32 @@ TEST_CASE("without a CUDA device auto is the processor, with a note in builds th
                   "CUDA_VISIBLE_DEVICES= ");
   CHECK_MESSAGE(outcome.code == 0, outcome.err);
   CHECK(contains(outcome.err, "anaphase: on the CPU: no CUDA device: ") == has_cuda);
+}
+
+TEST_CASE("a model trained in bf16 works in f32 on every processor") {
+  using namespace anaphase;
+  const TemporaryFolder folder;
+  make_data(folder / "data", 5, 16);
+  models::Config config = test::small_config();
+  config.training.precision = "bf16";
+  const std::string file = (folder / "m.safetensors").string();
+  models::Model(engine::Device::reference(), config, test::small_facts()).save(file);
+
+  const Outcome info = run_program(fmt::format("info --model '{}'", file));
+  CHECK_MESSAGE(info.code == 0, info.err);
+  CHECK(contains(info.out, "precision = 'bf16'"));
+
+  const auto segment = [&](const std::string& options) {
+    return run_program(fmt::format("segment --model '{}' --in '{}' --out '{}' --device cpu {}",
+                                   file, (folder / "data" / "val" / "image").string(),
+                                   (folder / "masks").string(), options));
+  };
+  const Outcome in_f32 = segment("--precision f32");
+  CHECK_MESSAGE(in_f32.code == 0, in_f32.err);
+  CHECK(files_in(folder / "masks").size() == 1);
+  const Outcome as_trained = segment("");
+  if (test::activation_types(engine::Device::cpu()).back() == engine::DType::bf16)
+    CHECK_MESSAGE(as_trained.code == 0, as_trained.err);
+  else
+    check_one_line_error(as_trained, "choose precision f32");
 }

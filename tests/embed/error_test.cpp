@@ -111,6 +111,18 @@ TEST_CASE("a sentence is cut to the memory there is for it") {
   CHECK(std::string(error + 5) == "xxx");
 }
 
+TEST_CASE("a device's options are checked") {
+  ModelFiles files;
+  const std::string path = files.add(small_config());
+  CHECK(open(path.c_str(), "cpu,precision=f32").status == ANAPHASE_OK);
+  for (const char* device : {"cpu,", "cpu,precision", "cpu,precision=", "cpu,precision=f16",
+                             "cpu,precision=f32,", "cpu,speed=high", "cpu,,precision=f32"}) {
+    CAPTURE(device);
+    CHECK(open(path.c_str(), device).status == ANAPHASE_INVALID_ARGUMENT);
+  }
+  CHECK(open(path.c_str(), ",precision=f32").status == ANAPHASE_NO_DEVICE);
+}
+
 TEST_CASE("files that are missing, no models, truncated, or of another version") {
   ModelFiles files;
   const std::string good = files.add(small_config()), bad = files.path("bad.safetensors");

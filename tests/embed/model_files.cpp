@@ -8,7 +8,8 @@ namespace anaphase::test {
 
 std::string ModelFiles::add(const models::Config& config, const models::DataFacts& facts) {
   const std::string file = path(fmt::format("{}.safetensors", count_++));
-  models::Model(engine::Device::cpu(), config, facts).save(file);
+  // On the device that takes every precision.
+  models::Model(engine::Device::reference(), config, facts).save(file);
   return file;
 }
 

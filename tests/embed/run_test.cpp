@@ -166,6 +166,18 @@ TEST_CASE("bf16 models run too") {
   CHECK(probabilities == expected(path, engine::Device::cpu(), {}, 1, 16, 16, pixels));
 }
 
+TEST_CASE("a model trained in one precision runs in another") {
+  ModelFiles files;
+  const std::string half = files.add(config_with("unet", "bf16"));
+  const std::string single = files.add(config_with("unet", "f32"));  // with the same weights
+  const std::vector<std::uint8_t> pixels = some_pixels(16 * 16 * 3);
+  const SessionHandle session = create_session(open_model(half, "cpu,precision=f32"), 1, 16, 16);
+  std::vector<float> probabilities(16 * 16 * 2);
+  REQUIRE(anaphase_run_probabilities(session.get(), pixels.data(), 0, 0, probabilities.data(), 0,
+                                     0) == ANAPHASE_OK);
+  CHECK(probabilities == expected(single, engine::Device::cpu(), {}, 1, 16, 16, pixels));
+}
+
 TEST_CASE("a mask may lie in the memory of its image, and a model is closed before its sessions") {
   ModelFiles files;
   ModelHandle model = open_model(files.add(small_config()));

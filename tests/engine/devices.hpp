@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <string>
 #include <vector>
 
 #include "engine/device.hpp"
@@ -32,7 +33,7 @@ inline std::vector<engine::DType> activation_types(const engine::Device& device)
   try {
     device.require_support(engine::DType::bf16);
   } catch (const DeviceError& error) {
-    MESSAGE("not tested in bf16: " << error.what());
+    MESSAGE("not tested in bf16: " << std::string(error.what()));
     return {engine::DType::f32};
   }
   return {engine::DType::f32, engine::DType::bf16};

@@ -57,6 +57,21 @@ TEST_CASE("a model file brings back every network") {
   }
 }
 
+TEST_CASE("a model is loaded in the precision that is asked for, whatever it was trained in") {
+  const io::testing::TemporaryFolder folder;
+  const auto file = folder.path() / "model.safetensors";
+  Config config = small_config();
+  config.training.precision = "bf16";
+  Model model(engine::Device::reference(), config, small_facts());
+  model.save(file);
+  Model copy = Model::load(engine::Device::cpu(), file, "f32");
+  CHECK(copy.config().training.precision == "f32");
+  CHECK(copy.activation_type() == DType::f32);
+  CHECK(engine::download(copy.mask().parameters().values()) ==
+        engine::download(model.mask().parameters().values()));
+  CHECK_THROWS_AS(Model::load(engine::Device::cpu(), file, "f16"), Error);
+}
+
 TEST_CASE("networks start differently, and alike for one seed") {
   const auto values = [](std::uint64_t seed) {
     Config config = small_config();
