@@ -4,8 +4,9 @@
 // The matrix product inside other kernels: small, in float, on one thread, its result a panel a few
 // vectors wide that stays in registers while the sum runs.
 
-#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <utility>
 
 namespace anaphase::kernels {
 
@@ -70,14 +71,22 @@ void multiply_tile(const MatrixProduct& p, int row, int column) {
       *reinterpret_cast<Vector*>(c + i * p.c_row + v * lanes) = sum[i][v];
 }
 
+/// multiply_tile for 1, 2, ..., `most` rows.
+template <int Vectors, int most>
+constexpr auto tiles = []<int... R>(std::integer_sequence<int, R...>) {
+  return std::array{multiply_tile<R + 1, Vectors>...};
+}
+(std::make_integer_sequence<int, most>{});
+
+/// In tiles of about the same number of rows, since tiles of few keep the processor waiting.
 template <int Vectors>
 void multiply_panel(const MatrixProduct& p, int column) {
   constexpr int most = 6 * panel_vectors / Vectors;  // rows, as many as registers hold
-  int row = 0;
-  for (; row + most <= p.m; row += most) multiply_tile<most, Vectors>(p, row, column);
-  for (; row + 6 <= p.m; row += 6) multiply_tile<6, Vectors>(p, row, column);
-  for (; row + 2 <= p.m; row += 2) multiply_tile<2, Vectors>(p, row, column);
-  if (row < p.m) multiply_tile<1, Vectors>(p, row, column);
+  for (int left = (p.m + most - 1) / most, row = 0; left > 0; --left) {
+    const int rows = (p.m - row + left - 1) / left;
+    tiles<Vectors, most>[rows - 1](p, row, column);
+    row += rows;
+  }
 }
 
 /// The columns from `column` on that whole panels of `Vectors` vectors cover; returns the next one.

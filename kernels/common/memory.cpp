@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/common/memory.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -20,6 +22,16 @@ void copy(const Stream& stream, void* to, const void* from, std::size_t bytes) {
   synchronize(stream);
 }
 
+/// Large blocks lie on pages of 2 MiB where Linux has some: packed weights are read from one end to
+/// the other for a few rows at a time, which on pages of 4 KiB takes up to 1.3 times as long.
+void* allocate_on_host(std::size_t bytes) {
+  constexpr std::size_t page = std::size_t{2} << 20;
+  if (bytes < page) return std::aligned_alloc(64, bytes);
+  void* data = std::aligned_alloc(page, bytes);
+  if (data) madvise(data, bytes / page * page, MADV_HUGEPAGE);  // a wish: small pages work too
+  return data;
+}
+
 }  // namespace
 
 int device_count(const Stream& stream) {
@@ -31,7 +43,7 @@ int device_count(const Stream& stream) {
 void* allocate_memory(const Stream& stream, std::size_t bytes) {
   const std::size_t rounded = std::max<std::size_t>((bytes + 63) / 64 * 64, 64);
   if (is_gpu(stream.kind)) return gpu_runtime(stream.kind).allocate(stream, rounded);
-  return std::aligned_alloc(64, rounded);
+  return allocate_on_host(rounded);
 }
 
 void free_memory(const Stream& stream, void* data) {
