@@ -28,8 +28,10 @@ namespace detail {
 
 #ifdef __AVX512F__
 inline constexpr int lanes = 16, panel_vectors = 4;
-#else
+#elif defined(__AVX__)
 inline constexpr int lanes = 8, panel_vectors = 2;
+#else
+inline constexpr int lanes = 4, panel_vectors = 2;
 #endif
 /// One register, at any address that holds floats.
 using Vector [[gnu::vector_size(lanes * sizeof(float)), gnu::aligned(4), gnu::may_alias]] = float;
