@@ -5,8 +5,7 @@
 
 #include <oneapi/dnnl/dnnl.hpp>
 
-#include "engine/tensor.hpp"
-#include "kernels/common/error.hpp"
+#include "kernels/common/memory.hpp"
 #include "kernels/common/version.hpp"
 
 namespace anaphase::apps {
@@ -32,15 +31,6 @@ std::string instruction_set() {
   }
 }
 
-bool has_bf16() {
-  try {
-    engine::Device::cpu().require_support(engine::DType::bf16);
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
-}
-
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> build_facts() {
@@ -57,7 +47,9 @@ std::vector<std::pair<std::string, std::string>> build_facts() {
                                                 : "any processor of its kind")},
           {"oneDNN", fmt::format("{}.{}.{}, uses {}", onednn.major, onednn.minor, onednn.patch,
                                  instruction_set())},
-          {"precisions", has_bf16() ? "f32, bf16" : "f32 (bf16 on the CPU needs AVX-512)"}};
+          {"precisions", kernels::computes_in(kernels::Stream{}, kernels::DType::bf16)
+                             ? "f32, bf16"
+                             : "f32 (bf16 on the CPU needs AVX-512)"}};
 }
 
 }  // namespace anaphase::apps

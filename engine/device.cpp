@@ -165,8 +165,8 @@ kernels::DType Device::float_type() const {
 }
 
 void Device::require_support(kernels::DType type) const {
-  if (type == kernels::DType::bf16 && stream_.kind == DeviceKind::cpu &&
-      !__builtin_cpu_supports("avx512bw"))
+  const bool is_cpu = stream_.kind == DeviceKind::cpu;
+  if (is_cpu && type == kernels::DType::bf16 && !kernels::computes_in(stream_, type))
     throw DeviceError("bf16 on the CPU needs a processor with AVX-512: choose precision f32");
 }
 

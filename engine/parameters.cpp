@@ -52,6 +52,11 @@ Tensor ParameterSet::declare_buffer(std::string name, Shape shape, double value)
 }
 
 void ParameterSet::materialise(const Device& device, std::uint64_t seed) {
+  materialise(device);
+  for (const Entry& entry : entries_) upload(entry.tensor, initial_values(entry, seed));
+}
+
+void ParameterSet::materialise(const Device& device) {
   const DType type = device.float_type();
   const auto is_decayed = [](const Entry& entry) { return entry.tensor.shape().size() >= 2; };
 
@@ -80,7 +85,6 @@ void ParameterSet::materialise(const Device& device, std::uint64_t seed) {
     impl.type = type;
     impl.storage = (entry.trainable ? values_ : buffers_).storage();
     impl.offset = offsets[i] * kernels::size_of(type);
-    upload(entry.tensor, initial_values(entry, seed));
   }
 }
 

@@ -37,8 +37,10 @@ class ParameterSet {
   Tensor declare(std::string name, Shape shape, Initial initial);
   Tensor declare_buffer(std::string name, Shape shape, double value);
 
-  /// Allocates on `device` and fills with initial values; each parameter's numbers depend on `seed`
-  /// and its name only.
+  /// Allocates on `device`, zero: for values that come from elsewhere.
+  void materialise(const Device& device);
+  /// Allocates and fills with initial values; each parameter's numbers depend on `seed` and its
+  /// name only.
   void materialise(const Device& device, std::uint64_t seed);
 
   /// Allocates the gradients, zero, once: after `materialise`, before the first backward pass. An

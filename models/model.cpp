@@ -70,11 +70,16 @@ Model::Model(const engine::Device& device, const Config& config, const DataFacts
     for (auto& [prefix, network] : networks())
       require_all(*file, prefix, network->parameters(), origin);
   for (auto& [prefix, network] : networks()) {
+    if (file) {
+      network->parameters().materialise(device_);
+      restore(*file, prefix, network->parameters(), origin);
+      continue;
+    }
     std::uint64_t key = config_.training.seed;
     for (const char c : prefix) key = kernels::mix_key(key, static_cast<unsigned char>(c));
     network->parameters().materialise(device_, key);
   }
-  if (averaged_) averaged_->parameters().copy_from(mask_->parameters());
+  if (averaged_ && !file) averaged_->parameters().copy_from(mask_->parameters());
 }
 
 DType Model::activation_type() const {
@@ -173,9 +178,7 @@ Model Model::load(const engine::Device& device, const std::filesystem::path& pat
       static_cast<int>(facts.std.size()) != facts.channels)
     throw Error(
         fmt::format("{}: its data description is damaged: train again or use a copy", origin));
-  Model model(device, config, facts, &file, origin);
-  model.restore_from(file, origin);
-  return model;
+  return {device, config, facts, &file, origin};
 }
 
 }  // namespace anaphase::models

@@ -74,7 +74,7 @@ class Model {
                     const std::string& precision = {});
 
  private:
-  /// Fresh networks. Where a file is given, what it lacks for them is said before they take memory.
+  /// Fresh networks, or those of a file; what it lacks is said before they take memory.
   Model(const engine::Device& device, const Config& config, const DataFacts& facts,
         const io::SafeTensors* file, const std::string& origin);
 

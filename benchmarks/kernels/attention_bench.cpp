@@ -45,7 +45,7 @@ void add_shape(const AttentionShape& shape, DType type) {
 }  // namespace
 
 void add_attention() {
-  for (const DType type : {DType::f32, DType::bf16}) {
+  for (const DType type : types()) {
     add_shape({.n = 4, .tokens = 256, .heads = 2, .head_dim = 64}, type);   // tiny, 128 px
     add_shape({.n = 4, .tokens = 1024, .heads = 2, .head_dim = 64}, type);  // tiny, 256 px
   }

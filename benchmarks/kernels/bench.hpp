@@ -10,12 +10,20 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "kernels/common/launch.hpp"
+#include "kernels/common/memory.hpp"
 
 namespace anaphase::bench {
 
 using kernels::DType;
+
+/// The types that this processor computes in.
+inline std::vector<DType> types() {
+  std::vector<DType> all{DType::f32, DType::bf16};
+  std::erase_if(all, [](DType type) { return !kernels::computes_in(kernels::Stream{}, type); });
+  return all;
+}
 
 /// Aligned memory for `count` elements, all of the same small value; freed at the end of the
 /// benchmark.

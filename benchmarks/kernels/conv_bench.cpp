@@ -75,7 +75,7 @@ void add_shape(const ConvShape& shape, DType type) {
 }  // namespace
 
 void add_conv() {
-  for (const DType type : {DType::f32, DType::bf16}) {
+  for (const DType type : types()) {
     // Levels of the U-Net for a batch of four images of 128 px: width 16 to 128, then 32 to 256.
     for (const int width : {16, 32})
       for (int level = 0; level < 4; ++level)

@@ -57,7 +57,7 @@ void add_shape(const GroupNormShape& shape, DType type) {
 }  // namespace
 
 void add_group_norm() {
-  for (const DType type : {DType::f32, DType::bf16})
+  for (const DType type : types())
     for (const int channels : {16, 64, 128})
       add_shape({.n = 4,
                  .pixels = std::int64_t{128} * 128 * 16 * 16 / channels / channels,

@@ -8,7 +8,7 @@ namespace anaphase::bench {
 
 void add_random() {
   constexpr int n = 4;
-  for (const DType type : {DType::f32, DType::bf16})
+  for (const DType type : types())
     for (const std::int64_t per_sample : {std::int64_t{128} * 128 * 3, std::int64_t{1} << 20})
       add(fmt::format("random_normal/{}/n{}/{}", kernels::name_of(type), n, per_sample),
           [=](benchmark::State& state) {

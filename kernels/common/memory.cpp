@@ -26,9 +26,9 @@ void copy(const Stream& stream, void* to, const void* from, std::size_t bytes) {
 /// the other for a few rows at a time, which on pages of 4 KiB takes up to 1.3 times as long.
 void* allocate_on_host(std::size_t bytes) {
   constexpr std::size_t page = std::size_t{2} << 20;
-  if (bytes < page) return std::aligned_alloc(64, bytes);
-  void* data = std::aligned_alloc(page, bytes);
-  if (data) madvise(data, bytes / page * page, MADV_HUGEPAGE);  // a wish: small pages work too
+  void* data = nullptr;
+  if (posix_memalign(&data, bytes < page ? 64 : page, bytes) != 0) return nullptr;
+  if (bytes >= page) madvise(data, bytes / page * page, MADV_HUGEPAGE);  // a wish: others work too
   return data;
 }
 
@@ -38,6 +38,13 @@ int device_count(const Stream& stream) {
   if (!is_gpu(stream.kind)) return 1;
   const GpuRuntime* runtime = find_gpu_runtime(stream.kind);
   return runtime ? runtime->driver().devices : 0;
+}
+
+bool computes_in(const Stream& stream, DType type) {
+  if (stream.kind == DeviceKind::reference) return type == DType::f64;
+  if (type == DType::bf16 && stream.kind == DeviceKind::cpu)
+    return __builtin_cpu_supports("avx512bw");
+  return type == DType::f32 || type == DType::bf16;
 }
 
 void* allocate_memory(const Stream& stream, std::size_t bytes) {

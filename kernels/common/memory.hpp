@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Memory of a device, and copies between it and the host's.
+// What devices there are, their memory, and copies between it and the host's.
 
 #include <cstddef>
 
@@ -11,6 +11,9 @@ namespace anaphase::kernels {
 
 /// Devices of the stream's kind that can be used: 0 where there is no driver or no device.
 int device_count(const Stream& stream);
+
+/// Whether kernels compute in the type: f64 is the reference's; bf16 on the CPU needs AVX-512.
+bool computes_in(const Stream& stream, DType type);
 
 /// At least `bytes`, aligned to 64 bytes or more; null where there is not enough.
 void* allocate_memory(const Stream& stream, std::size_t bytes);

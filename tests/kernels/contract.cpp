@@ -97,8 +97,7 @@ void for_each_target(const std::function<void(const Target&)>& visit) {
   static const std::vector<Stream> devices = tested_devices();
   for (const Stream& device : devices)
     for (const DType type : {DType::f32, DType::bf16}) {
-      if (type == DType::bf16 && device.kind == kernels::DeviceKind::cpu &&
-          !__builtin_cpu_supports("avx512bw")) {
+      if (!kernels::computes_in(device, type)) {
         MESSAGE("bf16 is not tested on the CPU: this processor has no AVX-512");
         continue;
       }
