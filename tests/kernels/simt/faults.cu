@@ -12,8 +12,6 @@ namespace anaphase::test {
 
 using namespace kernels;
 
-const char* const file_of_faults = __FILE__;
-
 namespace {
 
 __device__ int my_thread() {

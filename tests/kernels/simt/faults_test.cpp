@@ -15,7 +15,7 @@ namespace {
 
 /// "faults.cu:12" of the line whose comment is `name`; empty if there is none.
 std::string line_of(const std::string& name) {
-  std::ifstream file(test::file_of_faults);
+  std::ifstream file(ANAPHASE_SOURCE_DIR "/tests/kernels/simt/faults.cu");
   std::string text;
   for (int line = 1; std::getline(file, text); ++line)
     if (text.ends_with("  // " + name)) return "faults.cu:" + std::to_string(line);

@@ -70,6 +70,5 @@ struct PlantedFault {
   void (*run)();
 };
 const std::vector<PlantedFault>& planted_faults();
-extern const char* const file_of_faults;
 
 }  // namespace anaphase::test
