@@ -123,27 +123,21 @@ engine::Device open_device(const Options& options) {
 }
 
 models::Model make_model(const Options& options, const engine::Device& device, const Keys& keys) {
+  const auto change = [&](models::Config& config) {
+    if (options.size) config.set("data.size", std::to_string(*options.size), "--size");
+    if (options.precision) config.training.precision = *options.precision;
+    for (const auto& [key, value] : keys) config.set(key, value);
+    apply_settings(config, options.settings);
+  };
+  if (!options.model.empty()) return models::Model::load(device, options.model, change);
   models::Config config;
-  models::DataFacts facts{options.channels, options.classes,
-                          std::vector<float>(options.channels, 0.5F),
-                          std::vector<float>(options.channels, 0.25F)};
-  io::SafeTensors weights;
-  if (options.model.empty()) {
-    config.apply_preset(options.preset);
-    config.set("network.architecture", options.network);
-  } else {
-    models::Model trained = models::Model::load(device, options.model);
-    config = trained.config();
-    facts = trained.facts();
-    weights = trained.to_file();
-  }
-  if (options.size) config.set("data.size", std::to_string(*options.size), "--size");
-  if (options.precision) config.training.precision = *options.precision;
-  for (const auto& [key, value] : keys) config.set(key, value);
-  apply_settings(config, options.settings);
-  models::Model model(device, config, facts);
-  if (!options.model.empty()) model.restore_from(weights, options.model.string());
-  return model;
+  config.apply_preset(options.preset);
+  config.set("network.architecture", options.network);
+  change(config);
+  const models::DataFacts facts{options.channels, options.classes,
+                                std::vector<float>(options.channels, 0.5F),
+                                std::vector<float>(options.channels, 0.25F)};
+  return {device, config, facts};
 }
 
 std::vector<float> made_up_pixels(std::int64_t count) {

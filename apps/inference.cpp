@@ -65,7 +65,10 @@ void add_choices(CLI::App& command, InferenceChoices& choices) {
 
 models::Model load_model(const InferenceChoices& choices) {
   return models::Model::load(engine::Device::parse(choices.device), choices.model,
-                             choices.precision.value_or(""));
+                             [&](models::Config& config) {
+                               if (choices.precision)
+                                 config.training.precision = *choices.precision;
+                             });
 }
 
 models::InferenceOptions inference_options(const InferenceChoices& choices,

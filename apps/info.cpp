@@ -49,15 +49,15 @@ void print_plan(const std::string& name, const engine::Program& program) {
 models::Optimizers optimizers_of(models::Model& model, const std::vector<std::string>& prefixes) {
   models::Optimizers optimizers;
   for (const std::string& prefix : prefixes)
-    optimizers.push_back(std::make_unique<engine::Optimizer>(
-        model.networks().at(prefix)->parameters(), engine::OptimizerOptions{}));
+    optimizers.push_back(std::make_unique<engine::Optimizer>(model.network(prefix).parameters(),
+                                                             engine::OptimizerOptions{}));
   return optimizers;
 }
 
 std::vector<std::string> students_of(models::Model& model) {
   std::vector<std::string> prefixes;
-  for (std::size_t k = 1; k <= model.students().size(); ++k)
-    prefixes.push_back(fmt::format("student{}.", k));
+  for (int k = 0; k < model.student_count(); ++k)
+    prefixes.push_back(models::Model::student_prefix(k));
   return prefixes;
 }
 
@@ -71,8 +71,8 @@ engine::Program inference_program(models::Model& model, int batch) {
   engine::Trace trace(model.device());
   Tape tape(trace, Tape::Mode::infer);
   const Tensor probabilities =
-      engine::softmax(tape, generate_mask(tape, model, *model.students().front(), image, random,
-                                          false, model.config().diffusion.steps - 1));
+      engine::softmax(tape, generate_mask(tape, model, model.student(0), image, random, false,
+                                          model.config().diffusion.steps - 1));
   return trace.finish({probabilities});
 }
 
@@ -121,8 +121,8 @@ void print_model(const std::filesystem::path& path) {
   const models::DataFacts& facts = model.facts();
   fmt::print("# {} parameters; {} classes, {} channels\n", model.parameter_count(), facts.classes,
              facts.channels);
-  for (const auto& [prefix, network] : model.networks())
-    fmt::print("# {} {} parameters\n", prefix, network->parameters().count());
+  for (const std::string& prefix : model.prefixes())
+    fmt::print("# {} {} parameters\n", prefix, model.network(prefix).parameters().count());
   fmt::print("# pixel mean {:.4f}, deviation {:.4f}\n\n{}", fmt::join(facts.mean, " "),
              fmt::join(facts.std, " "), model.config().to_toml());
 }

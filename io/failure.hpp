@@ -10,9 +10,15 @@
 
 namespace anaphase::io {
 
-/// Throws the Error "cannot read PATH: WHY", where WHY ends with the remedy.
+/// A file is not there, damaged or of another kind.
+class Unreadable : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Throws "cannot read PATH: WHY", where WHY ends with the remedy.
 [[noreturn]] inline void cannot_read(const std::filesystem::path& path, std::string_view why) {
-  throw Error(fmt::format("cannot read {}: {}", path.string(), why));
+  throw Unreadable(fmt::format("cannot read {}: {}", path.string(), why));
 }
 
 }  // namespace anaphase::io

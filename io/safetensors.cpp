@@ -5,10 +5,8 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <span>
 #include <utility>
 
 #include "io/atomic_file.hpp"
@@ -28,21 +26,16 @@ constexpr std::uint64_t max_header_bytes = 100'000'000;
 constexpr std::array<std::pair<std::string_view, std::size_t>, 7> dtypes{
     {{"F64", 8}, {"I64", 8}, {"U64", 8}, {"F32", 4}, {"I32", 4}, {"BF16", 2}, {"U8", 1}}};
 
-struct Place {
-  std::string name;
-  TensorEntry entry;  // without its data
-  std::uint64_t begin = 0, end = 0;
-};
-
-struct Header {
-  std::map<std::string, std::string> metadata;
-  std::vector<Place> places;  // in the order of their bytes
-};
+using Place = SafeTensorsFile::Place;
 
 [[noreturn]] void lying(const fs::path& path, std::string_view what) {
   cannot_read(path, fmt::format("{}, so it is not a whole safetensors file; copy it again or use "
                                 "another checkpoint",
                                 what));
+}
+
+[[noreturn]] void disk_failed(const fs::path& path) {
+  cannot_read(path, "it was cut, or the disk reported an error; copy the file again");
 }
 
 /// Parses JSON in which no object names a key twice.
@@ -66,6 +59,7 @@ json parse_without_duplicates(const std::string& text, const fs::path& path) {
   }
 }
 
+/// The place of a tensor in the `data_bytes` after the header.
 Place parse_place(const std::string& name, const json& description, std::uint64_t data_bytes,
                   const fs::path& path) {
   const auto fail = [&](std::string_view what) {
@@ -77,9 +71,9 @@ Place parse_place(const std::string& name, const json& description, std::uint64_
   }
   const json &dtype = description["dtype"], &shape = description["shape"],
              &offsets = description["data_offsets"];
-  Place place{name, {}, 0, 0};
-  if (dtype.is_string()) place.entry.dtype = dtype.get<std::string>();
-  std::uint64_t bytes = dtype_size(place.entry.dtype);
+  Place place;
+  if (dtype.is_string()) place.dtype = dtype.get<std::string>();
+  std::uint64_t bytes = dtype_size(place.dtype);
   if (bytes == 0) fail(fmt::format("the unsupported dtype {}", dtype.dump()));
 
   if (!shape.is_array()) fail("no list as its shape");
@@ -89,7 +83,7 @@ Place parse_place(const std::string& name, const json& description, std::uint64_
         __builtin_mul_overflow(bytes, side.get<std::uint64_t>(), &bytes)) {
       fail(fmt::format("the impossible shape {}", shape.dump()));
     }
-    place.entry.shape.push_back(side.get<std::int64_t>());
+    place.shape.push_back(side.get<std::int64_t>());
   }
 
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
@@ -107,8 +101,8 @@ Place parse_place(const std::string& name, const json& description, std::uint64_
   return place;
 }
 
-/// Reads and checks the header; leaves `file` at the first byte of data.
-Header read_header(std::ifstream& file, const fs::path& path) {
+/// The parsed header; leaves `file` at the first of the `data_bytes` after it.
+json read_header(std::ifstream& file, const fs::path& path, std::uint64_t& data_bytes) {
   std::error_code error;
   if (fs::is_directory(path, error)) cannot_read(path, "it is a folder; give the name of a file");
   const std::uint64_t file_bytes = fs::file_size(path, error);
@@ -120,39 +114,41 @@ Header read_header(std::ifstream& file, const fs::path& path) {
     lying(path, fmt::format("its header claims {} bytes", header_bytes));
   }
   std::string text(header_bytes, '\0');
-  if (!file.read(text.data(), static_cast<std::streamsize>(header_bytes))) {
-    cannot_read(path, "the disk reported an error; copy the file again");
-  }
-
-  const json parsed = parse_without_duplicates(text, path);
+  if (!file.read(text.data(), static_cast<std::streamsize>(header_bytes))) disk_failed(path);
+  data_bytes = file_bytes - 8 - header_bytes;
+  json parsed = parse_without_duplicates(text, path);
   if (!parsed.is_object()) lying(path, "its header is not a JSON object");
-  const std::uint64_t data_bytes = file_bytes - 8 - header_bytes;
-  Header header;
-  for (const auto& [name, description] : parsed.items()) {
-    if (name != "__metadata__") {
-      header.places.push_back(parse_place(name, description, data_bytes, path));
-      continue;
-    }
-    if (!description.is_object()) lying(path, "its metadata is not a table of strings");
-    for (const auto& [key, value] : description.items()) {
-      if (!value.is_string()) lying(path, "its metadata is not a table of strings");
-      header.metadata.emplace(key, value.get<std::string>());
-    }
-  }
+  return parsed;
+}
 
-  std::sort(header.places.begin(), header.places.end(), [](const Place& a, const Place& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+std::map<std::string, std::string> parse_metadata(const json& table, const fs::path& path) {
+  std::map<std::string, std::string> metadata;
+  if (!table.is_object()) lying(path, "its metadata is not a table of strings");
+  for (const auto& [key, value] : table.items()) {
+    if (!value.is_string()) lying(path, "its metadata is not a table of strings");
+    metadata.emplace(key, value.get<std::string>());
+  }
+  return metadata;
+}
+
+/// Tensors have to fill the `data_bytes`, one after the other.
+void require_no_gaps(const std::map<std::string, Place>& places, std::uint64_t data_bytes,
+                     const fs::path& path) {
+  std::vector<const std::pair<const std::string, Place>*> order;
+  for (const auto& named : places) order.push_back(&named);
+  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
+    return std::pair(a->second.begin, a->second.end) < std::pair(b->second.begin, b->second.end);
   });
   std::uint64_t at = 0;
-  for (const Place& place : header.places) {
+  for (const auto* named : order) {
+    const auto& [name, place] = *named;
     if (place.begin != at) {
-      lying(path, fmt::format("tensor '{}' {} the bytes before it", place.name,
+      lying(path, fmt::format("tensor '{}' {} the bytes before it", name,
                               place.begin < at ? "overlaps" : "leaves a hole after"));
     }
     at = place.end;
   }
   if (at != data_bytes) lying(path, fmt::format("{} bytes follow its tensors", data_bytes - at));
-  return header;
 }
 
 std::string make_header(const SafeTensors& content, const std::vector<const std::string*>& order,
@@ -193,26 +189,41 @@ std::size_t dtype_size(std::string_view dtype) {
   return 0;
 }
 
-SafeTensors read_safetensors(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  Header header = read_header(file, path);
-  SafeTensors content;
-  content.metadata = std::move(header.metadata);
-  for (Place& place : header.places) {
-    std::vector<std::byte>& data = place.entry.data;
-    data.resize(place.end - place.begin);
-    if (!file.read(reinterpret_cast<char*>(data.data()),
-                   static_cast<std::streamsize>(data.size()))) {
-      cannot_read(path, "the disk reported an error; copy the file again");
-    }
-    content.tensors.emplace(std::move(place.name), std::move(place.entry));
+SafeTensorsFile::SafeTensorsFile(fs::path path)
+    : path_(std::move(path)), file_(path_, std::ios::binary) {
+  std::uint64_t data_bytes = 0;
+  const json header = read_header(file_, path_, data_bytes);
+  for (const auto& [name, description] : header.items()) {
+    if (name == "__metadata__")
+      metadata_ = parse_metadata(description, path_);
+    else
+      places_.emplace(name, parse_place(name, description, data_bytes, path_));
   }
-  return content;
+  require_no_gaps(places_, data_bytes, path_);
+  const auto data = static_cast<std::uint64_t>(file_.tellg());
+  for (auto& [name, place] : places_) {
+    place.begin += data;
+    place.end += data;
+  }
 }
 
-std::map<std::string, std::string> read_safetensors_metadata(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return read_header(file, path).metadata;
+void SafeTensorsFile::read(const Place& place, std::span<std::byte> values) {
+  file_.clear();
+  file_.seekg(static_cast<std::streamoff>(place.begin));
+  if (!file_.read(reinterpret_cast<char*>(values.data()),
+                  static_cast<std::streamsize>(values.size())))
+    disk_failed(path_);
+}
+
+SafeTensors read_safetensors(const fs::path& path) {
+  SafeTensorsFile file(path);
+  SafeTensors content{{}, file.metadata()};
+  for (const auto& [name, place] : file.places()) {
+    TensorEntry entry{place.dtype, place.shape, std::vector<std::byte>(place.end - place.begin)};
+    file.read(place, entry.data);
+    content.tensors.emplace(name, std::move(entry));
+  }
+  return content;
 }
 
 void write_safetensors(const fs::path& path, const SafeTensors& content) {

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "kernels/common/error.hpp"
 #include "kernels/common/philox.hpp"
 #include "models/diffusion/schedule.hpp"
 #include "models/weights.hpp"
@@ -25,6 +24,22 @@ float extreme_normalised(const DataFacts& facts, float value, bool largest) {
   return extreme;
 }
 
+DataFacts parse_facts(const std::string& text, const std::string& origin) {
+  DataFacts facts;
+  try {
+    const auto data = nlohmann::json::parse(text);
+    facts = {data.at("channels"), data.at("classes"), data.at("mean"), data.at("std")};
+  } catch (const nlohmann::json::exception&) {
+    facts.channels = 0;
+  }
+  if ((facts.channels != 1 && facts.channels != 3) || facts.classes < 2 || facts.classes > 255 ||
+      static_cast<int>(facts.mean.size()) != facts.channels ||
+      static_cast<int>(facts.std.size()) != facts.channels)
+    throw io::Unreadable(
+        fmt::format("{}: its data description is damaged: train again or use a copy", origin));
+  return facts;
+}
+
 }  // namespace
 
 float DataFacts::low() const {
@@ -35,18 +50,16 @@ float DataFacts::high() const {
 }
 
 Model::Model(const engine::Device& device, const Config& config, const DataFacts& facts)
-    : Model(device, config, facts, nullptr, {}) {}
+    : Model(device, config, facts, nullptr) {}
 
 Model::Model(const engine::Device& device, const Config& config, const DataFacts& facts,
-             const io::SafeTensors* file, const std::string& origin)
+             std::unique_ptr<io::SafeTensorsFile> file)
     : device_(config.training.precision == "tf32" ? device.with_tf32() : device),
       config_(config),
-      facts_(facts) {
+      facts_(facts),
+      file_(std::move(file)) {
   config_.validate();
   device_.require_support(activation_type());
-  levels_ = models::alpha_bar(config_.diffusion.schedule, config_.diffusion.steps);
-  alpha_bar_ = engine::make_tensor(device_, {config_.diffusion.steps}, device_.float_type());
-  engine::upload(alpha_bar_, std::vector<float>(levels_.begin(), levels_.end()));
 
   const int channels = facts_.channels, classes = facts_.classes;
   const NetworkOptions mask_options{
@@ -59,27 +72,49 @@ Model::Model(const engine::Device& device, const Config& config, const DataFacts
     student_options.time = false;
   }
   if (config_.training.method == "co-training") {
-    mask_ = make_network(mask_options);
-    image_ = make_network(image_options);
-    if (config_.co_training.teacher_average > 0) averaged_ = make_network(mask_options);
+    networks_["teacher.mask."].network = make_network(mask_options);
+    networks_["teacher.image."].network = make_network(image_options);
+    if (config_.co_training.teacher_average > 0)
+      networks_["teacher.mask_average."].network = make_network(mask_options);
   }
-  const int students = config_.training.method == "supervised" ? 1 : config_.student.count;
-  for (int k = 0; k < students; ++k) students_.push_back(make_network(student_options));
+  student_count_ = config_.training.method == "supervised" ? 1 : config_.student.count;
+  for (int k = 0; k < student_count_; ++k)
+    networks_[student_prefix(k)].network = make_network(student_options);
+  if (file_)
+    for (const auto& [prefix, part] : networks_)
+      require_all(*file_, prefix, part.network->parameters());
 
-  if (file)
-    for (auto& [prefix, network] : networks())
-      require_all(*file, prefix, network->parameters(), origin);
-  for (auto& [prefix, network] : networks()) {
-    if (file) {
-      network->parameters().materialise(device_);
-      restore(*file, prefix, network->parameters(), origin);
-      continue;
-    }
+  levels_ = models::alpha_bar(config_.diffusion.schedule, config_.diffusion.steps);
+  alpha_bar_ = engine::make_tensor(device_, {config_.diffusion.steps}, device_.float_type());
+  engine::upload(alpha_bar_, std::vector<float>(levels_.begin(), levels_.end()));
+}
+
+std::string Model::student_prefix(int k) {
+  return fmt::format("student{}.", k + 1);
+}
+
+std::vector<std::string> Model::prefixes() const {
+  std::vector<std::string> prefixes;
+  for (const auto& [prefix, part] : networks_) prefixes.push_back(prefix);
+  return prefixes;
+}
+
+Network& Model::network(const std::string& prefix) {
+  Part& part = networks_.at(prefix);
+  if (part.has_values) return *part.network;
+  engine::ParameterSet& parameters = part.network->parameters();
+  if (file_) {
+    parameters.materialise(device_);
+    restore(*file_, prefix, parameters);
+  } else {
+    // The average starts as the mask pathway does.
+    const std::string_view name = prefix == "teacher.mask_average." ? "teacher.mask." : prefix;
     std::uint64_t key = config_.training.seed;
-    for (const char c : prefix) key = kernels::mix_key(key, static_cast<unsigned char>(c));
-    network->parameters().materialise(device_, key);
+    for (const char c : name) key = kernels::mix_key(key, static_cast<unsigned char>(c));
+    parameters.materialise(device_, key);
   }
-  if (averaged_ && !file) averaged_->parameters().copy_from(mask_->parameters());
+  part.has_values = true;
+  return *part.network;
 }
 
 DType Model::activation_type() const {
@@ -100,27 +135,17 @@ Tensor Model::empty_mask(int n, int height, int width) const {
   return mask;
 }
 
-std::map<std::string, Network*> Model::networks() {
-  std::map<std::string, Network*> networks;
-  if (mask_) networks["teacher.mask."] = mask_.get();
-  if (image_) networks["teacher.image."] = image_.get();
-  if (averaged_) networks["teacher.mask_average."] = averaged_.get();
-  for (std::size_t k = 0; k < students_.size(); ++k)
-    networks[fmt::format("student{}.", k + 1)] = students_[k].get();
-  return networks;
-}
-
-std::int64_t Model::parameter_count() {
+std::int64_t Model::parameter_count() const {
   std::int64_t count = 0;
-  for (const auto& [prefix, network] : networks())
-    for (const auto& entry : network->parameters().entries())
+  for (const auto& [prefix, part] : networks_)
+    for (const auto& entry : part.network->parameters().entries())
       if (entry.trainable) count += entry.tensor.count();
   return count;
 }
 
 io::SafeTensors Model::to_file() {
   io::SafeTensors file;
-  for (auto& [prefix, network] : networks()) store(file, prefix, network->parameters());
+  for (const std::string& prefix : prefixes()) store(file, prefix, network(prefix).parameters());
   file.metadata = {{"format", "anaphase"},
                    {"format_version", format_version},
                    {"config", config_.to_toml()},
@@ -132,8 +157,8 @@ io::SafeTensors Model::to_file() {
   return file;
 }
 
-void Model::restore_from(const io::SafeTensors& file, const std::string& origin) {
-  for (auto& [prefix, network] : networks()) restore(file, prefix, network->parameters(), origin);
+void Model::restore_from(io::SafeTensorsFile& file) {
+  for (const std::string& prefix : prefixes()) restore(file, prefix, network(prefix).parameters());
 }
 
 void Model::save(const std::filesystem::path& path) {
@@ -141,18 +166,18 @@ void Model::save(const std::filesystem::path& path) {
 }
 
 Model Model::load(const engine::Device& device, const std::filesystem::path& path,
-                  const std::string& precision) {
+                  const std::function<void(Config&)>& change) {
   const bool is_folder = std::filesystem::is_directory(path);
   const std::filesystem::path weights = is_folder ? path / "model.safetensors" : path;
   if (is_folder && !std::filesystem::exists(weights))
-    throw Error(fmt::format("{} holds no model.safetensors: train it first, or name a model file",
-                            path.string()));
-  const io::SafeTensors file = io::read_safetensors(weights);
+    throw io::Unreadable(fmt::format(
+        "{} holds no model.safetensors: train it first, or name a model file", path.string()));
+  auto file = std::make_unique<io::SafeTensorsFile>(weights);
   const std::string origin = weights.string();
   const auto metadata = [&](const std::string& key) {
-    const auto found = file.metadata.find(key);
-    if (found == file.metadata.end())
-      throw Error(
+    const auto found = file->metadata().find(key);
+    if (found == file->metadata().end())
+      throw io::Unreadable(
           fmt::format("{} was not written by anaphase (no '{}' in its metadata): name a "
                       "model.safetensors of a run",
                       origin, key));
@@ -164,21 +189,8 @@ Model Model::load(const engine::Device& device, const std::filesystem::path& pat
                     origin, metadata("format_version"), format_version));
   Config config;
   config.read_text(metadata("config"), origin);
-  if (!precision.empty()) config.set("training.precision", precision, "precision");
-  DataFacts facts;
-  try {
-    const auto data = nlohmann::json::parse(metadata("data"));
-    facts = {data.at("channels"), data.at("classes"), data.at("mean"), data.at("std")};
-  } catch (const nlohmann::json::exception&) {
-    throw Error(
-        fmt::format("{}: its data description is damaged: train again or use a copy", origin));
-  }
-  if ((facts.channels != 1 && facts.channels != 3) || facts.classes < 2 || facts.classes > 255 ||
-      static_cast<int>(facts.mean.size()) != facts.channels ||
-      static_cast<int>(facts.std.size()) != facts.channels)
-    throw Error(
-        fmt::format("{}: its data description is damaged: train again or use a copy", origin));
-  return {device, config, facts, &file, origin};
+  if (change) change(config);
+  return {device, config, parse_facts(metadata("data"), origin), std::move(file)};
 }
 
 }  // namespace anaphase::models

@@ -105,7 +105,8 @@ Predictor::Predictor(Model& model, const InferenceOptions& options, int batch, i
   if (teacher) {
     generators_.push_back(make_generator(model.pseudo_mask()));
   } else {
-    for (auto& student : model.students()) generators_.push_back(make_generator(*student));
+    for (int k = 0; k < model.student_count(); ++k)
+      generators_.push_back(make_generator(model.student(k)));
   }
   mean_ = generators_.front().mean;
   if (generators_.size() == 1) return;

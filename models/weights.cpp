@@ -4,8 +4,9 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <span>
 
-#include "kernels/common/error.hpp"
+#include "io/failure.hpp"
 
 namespace anaphase::models {
 namespace {
@@ -44,25 +45,25 @@ io::TensorEntry entry_of(const Shape& shape, const std::vector<float>& values) {
   return entry;
 }
 
-const io::TensorEntry& find_entry(const io::SafeTensors& file, const std::string& name,
-                                  const Shape& shape, const std::string& origin) {
-  const auto found = file.tensors.find(name);
-  if (found == file.tensors.end())
-    throw Error(
-        fmt::format("{} has no tensor '{}': it was saved for another network", origin, name));
-  const io::TensorEntry& entry = found->second;
-  if (entry.dtype != "F32" || entry.shape != shape)
-    throw Error(fmt::format(
-        "{}: '{}' is {} {}, expected F32 {}: it was saved for another network or preset", origin,
-        name, entry.dtype, engine::to_string(entry.shape), engine::to_string(shape)));
-  return entry;
+const io::SafeTensorsFile::Place& find_place(const io::SafeTensorsFile& file,
+                                             const std::string& name, const Shape& shape) {
+  const auto found = file.places().find(name);
+  if (found == file.places().end())
+    throw io::Unreadable(fmt::format("{} has no tensor '{}': it was saved for another network",
+                                     file.path().string(), name));
+  const io::SafeTensorsFile::Place& place = found->second;
+  if (place.dtype != "F32" || place.shape != shape)
+    throw io::Unreadable(fmt::format(
+        "{}: '{}' is {} {}, expected F32 {}: it was saved for another network or preset",
+        file.path().string(), name, place.dtype, engine::to_string(place.shape),
+        engine::to_string(shape)));
+  return place;
 }
 
-std::vector<float> values_of(const io::SafeTensors& file, const std::string& name,
-                             const Shape& shape, const std::string& origin) {
-  const io::TensorEntry& entry = find_entry(file, name, shape, origin);
-  std::vector<float> values(entry.data.size() / sizeof(float));
-  std::memcpy(values.data(), entry.data.data(), entry.data.size());
+std::vector<float> values_of(io::SafeTensorsFile& file, const std::string& name,
+                             const Shape& shape) {
+  std::vector<float> values(engine::count_of(shape));
+  file.read(find_place(file, name, shape), std::as_writable_bytes(std::span(values)));
   return values;
 }
 
@@ -78,18 +79,16 @@ void store(io::SafeTensors& file, const std::string& prefix, const engine::Param
   }
 }
 
-void require_all(const io::SafeTensors& file, const std::string& prefix,
-                 const engine::ParameterSet& set, const std::string& origin) {
+void require_all(const io::SafeTensorsFile& file, const std::string& prefix,
+                 const engine::ParameterSet& set) {
   for (const auto& entry : set.entries())
-    find_entry(file, prefix + entry.name, torch_shape(entry.tensor.shape()), origin);
+    find_place(file, prefix + entry.name, torch_shape(entry.tensor.shape()));
 }
 
-void restore(const io::SafeTensors& file, const std::string& prefix, engine::ParameterSet& set,
-             const std::string& origin) {
+void restore(io::SafeTensorsFile& file, const std::string& prefix, engine::ParameterSet& set) {
   for (const auto& entry : set.entries()) {
     const Shape& shape = entry.tensor.shape();
-    const std::vector<float> values =
-        values_of(file, prefix + entry.name, torch_shape(shape), origin);
+    const std::vector<float> values = values_of(file, prefix + entry.name, torch_shape(shape));
     std::vector<float> memory(values.size());
     for_each_position(shape, [&](std::int64_t i, std::int64_t j) { memory[i] = values[j]; });
     engine::upload(entry.tensor, memory);
@@ -100,9 +99,8 @@ void store_flat(io::SafeTensors& file, const std::string& name, const Tensor& te
   file.tensors[name] = entry_of(tensor.shape(), engine::download(tensor));
 }
 
-void restore_flat(const io::SafeTensors& file, const std::string& name, const Tensor& tensor,
-                  const std::string& origin) {
-  engine::upload(tensor, values_of(file, name, tensor.shape(), origin));
+void restore_flat(io::SafeTensorsFile& file, const std::string& name, const Tensor& tensor) {
+  engine::upload(tensor, values_of(file, name, tensor.shape()));
 }
 
 }  // namespace anaphase::models

@@ -12,18 +12,16 @@ namespace anaphase::models {
 /// layout: convolution weights, [O, KH, KW, I] in memory, become [O, I, KH, KW].
 void store(io::SafeTensors& file, const std::string& prefix, const engine::ParameterSet& set);
 
-/// The inverse. Throws Error naming `origin` and the tensor when one is missing or has another
-/// shape (the file belongs to another network or preset).
-void restore(const io::SafeTensors& file, const std::string& prefix, engine::ParameterSet& set,
-             const std::string& origin);
+/// The inverse. Throws io::Unreadable naming the file and the tensor when one is missing or has
+/// another shape (the file belongs to another network or preset).
+void restore(io::SafeTensorsFile& file, const std::string& prefix, engine::ParameterSet& set);
 
 /// Throws what `restore` would throw. The parameters may have no memory yet.
-void require_all(const io::SafeTensors& file, const std::string& prefix,
-                 const engine::ParameterSet& set, const std::string& origin);
+void require_all(const io::SafeTensorsFile& file, const std::string& prefix,
+                 const engine::ParameterSet& set);
 
 /// A flat float32 tensor as it is, for optimiser state.
 void store_flat(io::SafeTensors& file, const std::string& name, const engine::Tensor& tensor);
-void restore_flat(const io::SafeTensors& file, const std::string& name,
-                  const engine::Tensor& tensor, const std::string& origin);
+void restore_flat(io::SafeTensorsFile& file, const std::string& name, const engine::Tensor& tensor);
 
 }  // namespace anaphase::models

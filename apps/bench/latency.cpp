@@ -112,12 +112,12 @@ void measure(const Options& options) {
   models::Model model = models::Model::load(device, path);
   Report report{.benchmark = "latency", .settings = settings_of(options, model)};
   report.settings["size"] = size;
-  report.settings["students"] = model.students().size();
+  report.settings["students"] = model.student_count();
   report.title = fmt::format(
       "Single images of {} x {} pixels through libanaphase; {} of width {}, "
       "{} students, {}",
       size, size, model.config().network.architecture, model.config().network.width,
-      model.students().size(), model.config().training.precision);
+      model.student_count(), model.config().training.precision);
   report.rows = {row};
   report.columns = {{"ms", "p50 ms", 3},
                     {"ms_p90", "p90", 3},

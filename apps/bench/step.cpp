@@ -8,9 +8,10 @@ namespace anaphase::apps::bench {
 
 models::Optimizers optimizers_of(models::Model& model, std::string_view prefix) {
   models::Optimizers optimizers;
-  for (auto& [name, network] : model.networks())
+  for (const std::string& name : model.prefixes())
     if (name.starts_with(prefix))
-      optimizers.push_back(std::make_unique<engine::Optimizer>(network->parameters(), adamw));
+      optimizers.push_back(
+          std::make_unique<engine::Optimizer>(model.network(name).parameters(), adamw));
   return optimizers;
 }
 
@@ -26,7 +27,7 @@ Step network_step(models::Model& model, int batch) {
     throw Error(
         "this model's student sees neither noise nor a timestep: measure a model with a teacher or "
         "with student.denoising, or use --method supervised");
-  models::Network& network = model.has_teacher() ? model.mask() : *model.students().front();
+  models::Network& network = model.has_teacher() ? model.mask() : model.student(0);
   const char* prefix = model.has_teacher() ? "teacher.mask." : "student1.";
   Step step{.optimizers = optimizers_of(model, prefix), .network = prefix};
   step.input = engine::make_tensor(device, {batch, size, size, classes + model.facts().channels},

@@ -78,6 +78,9 @@ anaphase_status guarded(Sentence sentence, anaphase_status status_of_error,
 } catch (const models::WrongVersion& error) {
   sentence.write(error.what());
   return ANAPHASE_WRONG_VERSION;
+} catch (const io::Unreadable& error) {
+  sentence.write(error.what());
+  return ANAPHASE_BAD_FILE;
 } catch (const Error& error) {
   sentence.write(error.what());
   return status_of_error;
@@ -239,8 +242,11 @@ anaphase_status anaphase_model_open(const char* path, const char* device, anapha
     require(model, "model");
     require_file(path);
     const Place place = parse_place(device ? device : "auto");
+    const auto change = [&](anaphase::models::Config& config) {
+      if (!place.precision.empty()) config.training.precision = place.precision;
+    };
     const std::shared_ptr<SharedModel> shared(new SharedModel{
-        anaphase::models::Model::load(place.device, path, place.precision), place.device.name()});
+        anaphase::models::Model::load(place.device, path, change), place.device.name()});
     *model = new anaphase_model{shared};
   });
 }

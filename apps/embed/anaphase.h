@@ -67,12 +67,13 @@ const char* anaphase_version(void);
 /* The status's name, as "ANAPHASE_OK". */
 const char* anaphase_status_name(anaphase_status status);
 
-/* Reads a model file, or the model.safetensors of a run folder, to a device: "cpu", "cuda",
- * "cuda:1" and so on, or "auto" (also NULL), which is cuda where there is one, else cpu. It
- * computes in the precision that the model was trained in, or in another: "cpu,precision=f32", tf32
- * or bf16 (on a processor with AVX-512). `*model` is NULL after an error. `error` takes its
- * sentence, cut to `error_size` bytes with the ending 0, and is empty otherwise; NULL where it is
- * not wanted. */
+/* Opens a model file, or the model.safetensors of a run folder, for a device: "cpu", "cuda",
+ * "cuda:1" and so on, or "auto" (also NULL), which is cuda where there is one, else cpu. The file
+ * stays open: a session reads the weights of the networks that it is the first to use, and what no
+ * session uses takes no memory. (Another file may take its name meanwhile.) The model computes in
+ * the precision that it was trained in, or in another: "cpu,precision=f32", tf32 or bf16 (on a
+ * processor with AVX-512). `*model` is NULL after an error. `error` takes its sentence, cut to
+ * `error_size` bytes with the ending 0, and is empty otherwise; NULL where it is not wanted. */
 anaphase_status anaphase_model_open(const char* path, const char* device, anaphase_model** model,
                                     char* error, size_t error_size);
 /* Sessions keep what they need of a model: it may be closed before them. NULL is left alone. */

@@ -107,14 +107,14 @@ void co_training_losses(StepTrace& step, Model& model, const BatchInput& input,
   };
 
   std::vector<Tensor> s;
-  for (auto& student : model.students())
-    s.push_back(generate_mask(tape, model, *student, input.image, random, true));
+  for (int k = 0; k < model.student_count(); ++k)
+    s.push_back(generate_mask(tape, model, model.student(k), input.image, random, true));
   const Tensor tau = generate_mask(tape, model, model.mask(), input.image, random, true);
   const Tensor students_label = is_labelled ? input.labels : consensus(tape, s, confidence);
 
   std::vector<Tensor> teacher_masks{tau};  // that the students learn from
-  if (!is_labelled && model.averaged())
-    teacher_masks = {generate_mask(tape, model, *model.averaged(), input.image, random, false)};
+  if (!is_labelled && model.has_average())
+    teacher_masks = {generate_mask(tape, model, model.average(), input.image, random, false)};
 
   const auto rounds = [&] {
     const int count = config.rounds.count;
@@ -196,9 +196,9 @@ TrainingStep supervised_step(Model& model, const Optimizers& optimizers, int bat
   StepTrace step(model);
   step.zero_gradients(optimizers);
   Randomness random{result.labelled.keys};
-  for (auto& student : model.students()) {
+  for (int k = 0; k < model.student_count(); ++k) {
     const Tensor logits =
-        generate_mask(step.tape(), model, *student, result.labelled.image, random, true);
+        generate_mask(step.tape(), model, model.student(k), result.labelled.image, random, true);
     step.add("loss_student_labelled",
              segmentation_loss(step.tape(), model, logits, result.labelled.labels), 1);
   }

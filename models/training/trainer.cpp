@@ -113,17 +113,15 @@ class Trainer {
                                                        : engine::OptimizerOptions::Kind::adamw;
     options.weight_decay = config_.training.weight_decay;
     options.clip_norm = config_.training.clip_norm;
-    auto by_prefix = model_.networks();
     for (const std::string& prefix : networks)
       stage.optimizers.push_back(
-          std::make_unique<engine::Optimizer>(by_prefix.at(prefix)->parameters(), options));
+          std::make_unique<engine::Optimizer>(model_.network(prefix).parameters(), options));
     stage.networks = std::move(networks);
   }
 
   std::vector<std::string> student_names() {
     std::vector<std::string> names;
-    for (std::size_t k = 0; k < model_.students().size(); ++k)
-      names.push_back(fmt::format("student{}.", k + 1));
+    for (int k = 0; k < model_.student_count(); ++k) names.push_back(Model::student_prefix(k));
     return names;
   }
 
@@ -173,8 +171,8 @@ class Trainer {
     std::vector<std::string> networks = student_names();
     networks.insert(networks.end(), {"teacher.mask.", "teacher.image."});
     add_optimizers(stage, std::move(networks));
-    if (model_.averaged())
-      average_.emplace(model_.averaged()->parameters(), model_.mask().parameters(),
+    if (model_.has_average())
+      average_.emplace(model_.average().parameters(), model_.mask().parameters(),
                        config_.co_training.teacher_average);
     stage.step = co_training_step(model_, stage.optimizers, config_.training.batch,
                                   average_ ? &*average_ : nullptr);
@@ -185,7 +183,7 @@ class Trainer {
 
   /// Whether the checkpoint was written in a later stage than `name`.
   bool is_behind(const std::string& name) const {
-    return checkpoint_ && name == "pretrain" && checkpoint_->metadata.at("stage") != "pretrain";
+    return checkpoint_ && name == "pretrain" && checkpoint_->metadata().at("stage") != "pretrain";
   }
 
   /// False when it was stopped on the way.
@@ -194,7 +192,8 @@ class Trainer {
     if (is_behind(name)) return true;
     Stage stage = make_stage();
     std::int64_t step = 0;
-    if (checkpoint_ && checkpoint_->metadata.at("stage") == name) step = restore_optimizers(stage);
+    if (checkpoint_ && checkpoint_->metadata().at("stage") == name)
+      step = restore_optimizers(stage);
     checkpoint_.reset();
 
     const std::int64_t epochs = stage.epochs();
@@ -330,27 +329,24 @@ class Trainer {
       if (request_.resume) folder_.truncate_metrics(0);
       return;
     }
-    checkpoint_ = io::read_safetensors(folder_.checkpoint());
-    const std::string origin = folder_.checkpoint().string();
+    checkpoint_.emplace(folder_.checkpoint());
     for (const char* key : {"stage", "step", "best_dice", "metrics_size"})
-      if (!checkpoint_->metadata.contains(key))
-        throw Error(fmt::format(
-            "{} is no checkpoint (no '{}'): use checkpoint.previous.safetensors", origin, key));
-    model_.restore_from(*checkpoint_, origin);
-    best_ = std::stod(checkpoint_->metadata.at("best_dice"));
-    folder_.truncate_metrics(std::stoull(checkpoint_->metadata.at("metrics_size")));
+      if (!checkpoint_->metadata().contains(key))
+        throw Error(
+            fmt::format("{} is no checkpoint (no '{}'): use checkpoint.previous.safetensors",
+                        folder_.checkpoint().string(), key));
+    model_.restore_from(*checkpoint_);
+    best_ = std::stod(checkpoint_->metadata().at("best_dice"));
+    folder_.truncate_metrics(std::stoull(checkpoint_->metadata().at("metrics_size")));
   }
 
   std::int64_t restore_optimizers(Stage& stage) {
-    const std::string origin = folder_.checkpoint().string();
     for (std::size_t i = 0; i < stage.optimizers.size(); ++i)
       for (const auto& state : stage.optimizers[i]->state())
-        restore_flat(*checkpoint_, "optimizer." + stage.networks[i] + state.name, state.tensor,
-                     origin);
+        restore_flat(*checkpoint_, "optimizer." + stage.networks[i] + state.name, state.tensor);
     if (average_)  // its constructor started it anew
-      models::restore(*checkpoint_, "teacher.mask_average.", model_.averaged()->parameters(),
-                      origin);
-    return std::stoll(checkpoint_->metadata.at("step"));
+      models::restore(*checkpoint_, "teacher.mask_average.", model_.average().parameters());
+    return std::stoll(checkpoint_->metadata().at("step"));
   }
 
   void finish() {
@@ -376,7 +372,7 @@ class Trainer {
   std::optional<engine::MovingAverage> average_;
   std::optional<Predictor> student_predictor_, teacher_predictor_;
   std::optional<PseudoLabeller> labeller_;
-  std::optional<io::SafeTensors> checkpoint_;
+  std::optional<io::SafeTensorsFile> checkpoint_;
   double best_ = -1, dice_ = -1;
 };
 

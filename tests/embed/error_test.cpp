@@ -162,6 +162,18 @@ TEST_CASE("files that are missing, no models, truncated, or of another version")
   CHECK(open(bad.c_str()).status == ANAPHASE_BAD_FILE);
 }
 
+TEST_CASE("a file that is cut while it is open: a status for each session, then and later") {
+  ModelFiles files;
+  const std::string path = files.add(small_config());
+  const ModelHandle model = open_model(path);
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) / 4);
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const Outcome outcome = create(model, 1, 16, 16);
+    CHECK(outcome.status == ANAPHASE_BAD_FILE);
+    CHECK(contains(outcome, path));
+  }
+}
+
 TEST_CASE("devices that are not there") {
   ModelFiles files;
   const std::string path = files.add(small_config());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opens made-up model files by the C API. The first byte of an input says what the others are:
+// Opens made-up model files by the C API and makes a session, which reads the weights. The first
+// byte of an input says what the others are:
 //   0  the whole file
 //   1  four bytes, the length of its data, and its header; the data are zeros, so that what is
 //      changed are headers and not weights
@@ -46,6 +47,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* input, std::size_t siz
   anaphase_model* model = nullptr;
   if (anaphase_model_open(path.c_str(), "cpu", &model, error, sizeof error) == ANAPHASE_FAILED)
     std::abort();
+  const int side = anaphase_model_size_multiple(model);
+  anaphase_session* session = nullptr;
+  if (model && anaphase_session_create(model, 1, side, side, "steps=1,draws=1", &session, error,
+                                       sizeof error) == ANAPHASE_FAILED)
+    std::abort();
+  anaphase_session_destroy(session);
   anaphase_model_close(model);
   return 0;
 }

@@ -18,7 +18,7 @@ SafeTensors checkpoint(const std::string& step) {
 }
 
 std::string step_of(const fs::path& path) {
-  return read_safetensors_metadata(path).at("step");
+  return SafeTensorsFile(path).metadata().at("step");
 }
 
 }  // namespace

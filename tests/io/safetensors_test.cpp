@@ -48,7 +48,6 @@ TEST_CASE("what is written is read back") {
   write_safetensors(folder / "m.safetensors", content);
   const SafeTensors back = read_safetensors(folder / "m.safetensors");
   CHECK(back.metadata == content.metadata);
-  CHECK(read_safetensors_metadata(folder / "m.safetensors") == content.metadata);
   REQUIRE(back.tensors.size() == content.tensors.size());
   for (const auto& item : content.tensors) {
     CAPTURE(item.first);
@@ -159,6 +158,35 @@ TEST_CASE("every truncation is refused") {
     CHECK_MESSAGE(contains(error_of([&] { read_safetensors(folder / "cut"); }), "cannot read"),
                   kept);
   }
+}
+
+TEST_CASE("a file that is open: its tensors by name, also when it has been replaced or cut since") {
+  const TemporaryFolder folder;
+  SafeTensors content;
+  content.metadata = {{"step", "1"}};
+  content.tensors["a"] = entry("F32", {3}, 12);
+  content.tensors["b"] = entry("U8", {3}, 3);
+  write_safetensors(folder / "m", content);
+  SafeTensorsFile file(folder / "m");
+  CHECK(file.path() == folder / "m");
+  CHECK(file.metadata() == content.metadata);
+  REQUIRE(file.places().size() == 2);
+  CHECK(file.places().at("a").shape == std::vector<std::int64_t>{3});
+  const auto bytes_of = [](SafeTensorsFile& from, const std::string& name) {
+    const SafeTensorsFile::Place& place = from.places().at(name);
+    std::vector<std::byte> bytes(place.end - place.begin);
+    from.read(place, bytes);
+    return bytes;
+  };
+  write_safetensors(folder / "m", {});
+  CHECK(bytes_of(file, "b") == content.tensors["b"].data);
+  CHECK(bytes_of(file, "a") == content.tensors["a"].data);
+
+  write_safetensors(folder / "m", content);
+  SafeTensorsFile cut(folder / "m");
+  std::filesystem::resize_file(folder / "m", std::filesystem::file_size(folder / "m") - 1);
+  CHECK(contains(error_of([&] { bytes_of(cut, "b"); }), "it was cut"));
+  CHECK(bytes_of(cut, "a") == content.tensors["a"].data);
 }
 
 TEST_CASE("tensors that do not fit their shape are not written") {

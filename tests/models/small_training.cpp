@@ -9,9 +9,9 @@ using namespace models;
 
 Optimizers optimizers_for(Model& model) {
   Optimizers optimizers;
-  for (auto& [prefix, network] : model.networks())
-    optimizers.push_back(
-        std::make_unique<engine::Optimizer>(network->parameters(), engine::OptimizerOptions{}));
+  for (const std::string& prefix : model.prefixes())
+    optimizers.push_back(std::make_unique<engine::Optimizer>(model.network(prefix).parameters(),
+                                                             engine::OptimizerOptions{}));
   return optimizers;
 }
 

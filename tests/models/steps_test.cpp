@@ -59,14 +59,15 @@ TEST_CASE("co-training trains all networks, stage 1 both pathways, the baseline 
     config.training.method = method;
     Model model(engine::Device::cpu(), config, small_facts());
     std::map<std::string, std::vector<float>> before;
-    for (const auto& [prefix, network] : model.networks())
-      before[prefix] = engine::download(network->parameters().values());
+    for (const std::string& prefix : model.prefixes())
+      before[prefix] = engine::download(model.network(prefix).parameters().values());
     const Optimizers optimizers = optimizers_for(model);
     TrainingStep step = make(model, optimizers);
     replay(step, optimizers, 0, 1e-2);
     std::set<std::string> names;
-    for (const auto& [prefix, network] : model.networks())
-      if (engine::download(network->parameters().values()) != before[prefix]) names.insert(prefix);
+    for (const auto& [prefix, values] : before)
+      if (engine::download(model.network(prefix).parameters().values()) != values)
+        names.insert(prefix);
     return names;
   };
   using Names = std::set<std::string>;
@@ -88,8 +89,8 @@ TEST_CASE("options change what is trained on") {
     Model model(engine::Device::cpu(), config, small_facts());
     const Optimizers optimizers = optimizers_for(model);
     std::optional<engine::MovingAverage> average;
-    if (model.averaged())
-      average.emplace(model.averaged()->parameters(), model.mask().parameters(), 0.9);
+    if (model.has_average())
+      average.emplace(model.average().parameters(), model.mask().parameters(), 0.9);
     TrainingStep step = co_training_step(model, optimizers, 2, average ? &*average : nullptr);
     for (int i = 0; i < 2; ++i) replay(step, optimizers, i, 1e-2);
     std::map<std::string, double> values;

@@ -20,9 +20,9 @@ TEST_CASE("convolution weights are saved in PyTorch's layout") {
   std::vector<float> values(12);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
   engine::upload(weight, values);
-  io::SafeTensors file;
-  store(file, "net.", set);
-  const io::TensorEntry& entry = file.tensors.at("net.conv.weight");
+  io::SafeTensors content;
+  store(content, "net.", set);
+  const io::TensorEntry& entry = content.tensors.at("net.conv.weight");
   CHECK(entry.shape == std::vector<std::int64_t>{2, 2, 3, 1});  // [O, I, KH, KW]
   std::vector<float> saved(12);
   std::memcpy(saved.data(), entry.data.data(), entry.data.size());
@@ -31,7 +31,10 @@ TEST_CASE("convolution weights are saved in PyTorch's layout") {
   engine::ParameterSet copy;
   const engine::Tensor other = copy.declare("conv.weight", {2, 3, 1, 2}, {});
   copy.materialise(engine::Device::cpu(), 1);
-  restore(file, "net.", copy, "file");
+  const io::testing::TemporaryFolder folder;
+  io::write_safetensors(folder / "file", content);
+  io::SafeTensorsFile file(folder / "file");
+  restore(file, "net.", copy);
   CHECK(engine::download(other) == values);
 }
 
@@ -47,11 +50,10 @@ TEST_CASE("a model file brings back every network") {
     Model copy = Model::load(engine::Device::cpu(), folder.path() / "model.safetensors");
     CHECK(copy.config().to_toml() == config.to_toml());
     CHECK(copy.facts().classes == 3);
-    const auto originals = model.networks();
-    CHECK(originals.size() == 5);
-    for (const auto& [prefix, network] : copy.networks())
-      CHECK(engine::download(network->parameters().values()) ==
-            engine::download(originals.at(prefix)->parameters().values()));
+    CHECK(model.prefixes().size() == 5);
+    for (const std::string& prefix : copy.prefixes())
+      CHECK(engine::download(copy.network(prefix).parameters().values()) ==
+            engine::download(model.network(prefix).parameters().values()));
     Model from_run = Model::load(engine::Device::cpu(), folder.path());  // a run folder
     CHECK(from_run.parameter_count() == model.parameter_count());
   }
@@ -64,12 +66,16 @@ TEST_CASE("a model is loaded in the precision that is asked for, whatever it was
   config.training.precision = "bf16";
   Model model(engine::Device::reference(), config, small_facts());
   model.save(file);
-  Model copy = Model::load(engine::Device::cpu(), file, "f32");
+  const auto load = [&](const std::string& precision) {
+    return Model::load(engine::Device::cpu(), file,
+                       [&](Config& changed) { changed.set("training.precision", precision); });
+  };
+  Model copy = load("f32");
   CHECK(copy.config().training.precision == "f32");
   CHECK(copy.activation_type() == DType::f32);
   CHECK(engine::download(copy.mask().parameters().values()) ==
         engine::download(model.mask().parameters().values()));
-  CHECK_THROWS_AS(Model::load(engine::Device::cpu(), file, "f16"), Error);
+  CHECK_THROWS_AS(load("f16"), Error);
 }
 
 TEST_CASE("networks start differently, and alike for one seed") {
@@ -78,8 +84,8 @@ TEST_CASE("networks start differently, and alike for one seed") {
     config.training.seed = seed;
     Model model(engine::Device::cpu(), config, small_facts());
     std::vector<std::vector<float>> all;
-    for (const auto& [prefix, network] : model.networks())
-      all.push_back(engine::download(network->parameters().values()));
+    for (const std::string& prefix : model.prefixes())
+      all.push_back(engine::download(model.network(prefix).parameters().values()));
     return all;
   };
   const auto first = values(1);
@@ -90,22 +96,64 @@ TEST_CASE("networks start differently, and alike for one seed") {
   CHECK(first != values(2));
 }
 
-TEST_CASE("weights of another preset are refused with a sentence") {
+TEST_CASE("an average starts as the mask pathway does, whichever is asked for first") {
+  Config config = small_config();
+  config.co_training.teacher_average = 0.9;
+  Model model(engine::Device::cpu(), config, small_facts());
+  const std::vector<float> average = engine::download(model.average().parameters().values());
+  CHECK(engine::download(model.mask().parameters().values()) == average);
+}
+
+TEST_CASE("networks that nobody asks for take no memory") {
+  const io::testing::TemporaryFolder folder;
   Model model(engine::Device::cpu(), small_config(), small_facts());
-  io::SafeTensors file = model.to_file();
+  model.save(folder / "model.safetensors");
+  const auto grown_by = [](auto&& work) {
+    const std::size_t before = engine::memory_use().live_bytes;
+    work();
+    return engine::memory_use().live_bytes - before;
+  };
+  Model copy = Model::load(engine::Device::cpu(), folder.path());
+  CHECK(copy.parameter_count() == model.parameter_count());
+  const std::size_t one = grown_by([&] { copy.student(0); });
+  CHECK(one >= sizeof(float) * copy.student(0).parameters().count());
+  CHECK(one < sizeof(float) * copy.parameter_count() / 2);
+  CHECK(grown_by([&] { copy.student(0); }) == 0);
+}
+
+TEST_CASE("a file that is cut after it was opened") {
+  const io::testing::TemporaryFolder folder;
+  const auto path = folder / "model.safetensors";
+  Model model(engine::Device::cpu(), small_config(), small_facts());
+  model.save(path);
+  Model copy = Model::load(engine::Device::cpu(), path);
+  const auto bytes = std::filesystem::file_size(path);
+  std::filesystem::resize_file(path, bytes / 4);
+  for (int attempt = 0; attempt < 2; ++attempt)
+    CHECK_THROWS_AS(copy.network(copy.prefixes().back()), io::Unreadable);
+}
+
+TEST_CASE("weights of another preset are refused with a sentence") {
+  const io::testing::TemporaryFolder folder;
+  Model model(engine::Device::cpu(), small_config(), small_facts());
+  io::SafeTensors content = model.to_file();
+  io::write_safetensors(folder / "small.safetensors", content);
   Config wide = small_config();
   wide.network.width = 16;
   Model other(engine::Device::cpu(), wide, small_facts());
+  io::SafeTensorsFile small(folder / "small.safetensors");
   try {
-    other.restore_from(file, "small.safetensors");
+    other.restore_from(small);
     FAIL("accepted");
   } catch (const Error& error) {
     const std::string text = error.what();
     CHECK(text.find("small.safetensors") != std::string::npos);
     CHECK(text.find("another network or preset") != std::string::npos);
   }
-  file.tensors.erase(file.tensors.begin());
-  CHECK_THROWS_AS(model.restore_from(file, "cut.safetensors"), Error);
+  content.tensors.erase(content.tensors.begin());
+  io::write_safetensors(folder / "less.safetensors", content);
+  io::SafeTensorsFile less(folder / "less.safetensors");
+  CHECK_THROWS_AS(model.restore_from(less), Error);
 }
 
 TEST_CASE("a small file that claims a large network takes no memory for it") {
