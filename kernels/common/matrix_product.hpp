@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/common/vector.hpp"
+
 namespace anaphase::kernels {
 
 /// Columns of b and c come in multiples of this.
@@ -27,14 +29,10 @@ struct MatrixProduct {
 namespace detail {
 
 #ifdef __AVX512F__
-inline constexpr int lanes = 16, panel_vectors = 4;
-#elif defined(__AVX__)
-inline constexpr int lanes = 8, panel_vectors = 2;
+inline constexpr int panel_vectors = 4;
 #else
-inline constexpr int lanes = 4, panel_vectors = 2;
+inline constexpr int panel_vectors = 2;
 #endif
-/// One register, at any address that holds floats.
-using Vector [[gnu::vector_size(lanes * sizeof(float)), gnu::aligned(4), gnu::may_alias]] = float;
 
 /// `Rows` rows by `Vectors` vectors of c, each element one sum over l = 0, 1, ..., k - 1.
 template <int Rows, int Vectors>
@@ -45,8 +43,7 @@ void multiply_tile(const MatrixProduct& p, int row, int column) {
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v)
-      sum[i][v] =
-          p.accumulate ? *reinterpret_cast<const Vector*>(c + i * p.c_row + v * lanes) : Vector{};
+      sum[i][v] = p.accumulate ? load(c + i * p.c_row + v * lanes) : Vector{};
   // One address for four rows, so that all addresses fit in registers.
   constexpr int quads = (Rows + 3) / 4;
   const float* a[quads];
@@ -56,7 +53,7 @@ void multiply_tile(const MatrixProduct& p, int row, int column) {
   for (int l = 0; l < p.k; ++l, b += p.b_row) {
     Vector w[Vectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) w[v] = *reinterpret_cast<const Vector*>(b + v * lanes);
+    for (int v = 0; v < Vectors; ++v) w[v] = load(b + v * lanes);
 #pragma GCC unroll 24
     for (int i = 0; i < Rows; ++i) {
       const float value = a[i / 4][i % 4 * p.a_row];
@@ -69,8 +66,7 @@ void multiply_tile(const MatrixProduct& p, int row, int column) {
 #pragma GCC unroll 24
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v)
-      *reinterpret_cast<Vector*>(c + i * p.c_row + v * lanes) = sum[i][v];
+    for (int v = 0; v < Vectors; ++v) store(c + i * p.c_row + v * lanes, sum[i][v]);
 }
 
 /// multiply_tile for 1, 2, ..., `most` rows.

@@ -10,11 +10,14 @@
 #include <cstdint>
 
 #include "kernels/common/parallel.hpp"
+#include "kernels/common/vector.hpp"
 #include "kernels/common/vector_math.hpp"
 
 namespace anaphase::kernels {
 
 inline constexpr int span_lanes = 512;
+/// Lanes whose sums stay in registers (a constant, so that bits do not depend on their width).
+inline constexpr int summed_lanes = 64;
 
 /// The rows of a tensor, cut into chunks: enough for vectors and threads, few enough that a second
 /// pass finds them in the cache. A function of the sizes alone.
@@ -73,11 +76,36 @@ struct Span {
   }
 };
 
-template <class Body>
+template <int most = span_lanes, class Body>
 void for_each_span(int channels, Body&& body) {
-  if (channels <= span_lanes) return body(Span{0, channels, span_lanes / channels});
-  for (int first = 0; first < channels; first += span_lanes)
-    body(Span{first, std::min(span_lanes, channels - first), 1});
+  if (channels <= most) return body(Span{0, channels, most / channels});
+  for (int first = 0; first < channels; first += most)
+    body(Span{first, std::min(most, channels - first), 1});
+}
+
+/// sum[lane] = the sum of f(x - center[lane]) over rows [begin, end) of a span of at most
+/// summed_lanes lanes; f takes a float or a Vector of them.
+template <class T, class F>
+void sum_span(const Span& span, const T* x, std::int64_t begin, std::int64_t end, int channels,
+              const float* center, F f, float* sum) {
+  constexpr int vectors = summed_lanes / lanes;
+  Vector total[vectors] = {};
+  if (span.lanes() == summed_lanes) {
+    Vector middle[vectors];
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) middle[v] = load(center + v * lanes);
+    for (; begin + span.rows <= end; begin += span.rows) {
+      const T* rows = x + begin * channels + span.first;
+#pragma GCC unroll 16
+      for (int v = 0; v < vectors; ++v) total[v] += f(load(rows + v * lanes) - middle[v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int v = 0; v < vectors; ++v) store(sum + v * lanes, total[v]);
+  span.for_each(begin, end, channels, [&](std::int64_t offset, int count) {
+#pragma omp simd
+    for (int i = 0; i < count; ++i) sum[i] += f(x[offset + i] - center[i]);
+  });
 }
 
 /// The mean and the sum of squared deviations from it of each channel over rows [begin, end). Two
@@ -85,24 +113,17 @@ void for_each_span(int channels, Body&& body) {
 template <class T>
 void channel_moments(const T* x, std::int64_t begin, std::int64_t end, int channels, double* mean,
                      double* square) {
-  for_each_span(channels, [&](const Span& span) {
-    alignas(64) float center[span_lanes], sum[span_lanes] = {}, deviation[span_lanes] = {};
+  for_each_span<summed_lanes>(channels, [&](const Span& span) {
+    alignas(64) float center[summed_lanes], sum[summed_lanes], deviation[summed_lanes];
     span.spread(x + begin * channels, center);
-    span.for_each(begin, end, channels, [&](std::int64_t offset, int count) {
-#pragma omp simd
-      for (int i = 0; i < count; ++i) sum[i] += x[offset + i] - center[i];
-    });
+    sum_span(
+        span, x, begin, end, channels, center, [](auto d) { return d; }, sum);
     span.fold(sum);
     const auto rows = static_cast<double>(end - begin);
     for (int c = 0; c < span.channels; ++c) mean[span.first + c] = center[c] + sum[c] / rows;
     span.spread(mean, center);
-    span.for_each(begin, end, channels, [&](std::int64_t offset, int count) {
-#pragma omp simd
-      for (int i = 0; i < count; ++i) {
-        const float d = x[offset + i] - center[i];
-        deviation[i] += d * d;
-      }
-    });
+    sum_span(
+        span, x, begin, end, channels, center, [](auto d) { return d * d; }, deviation);
     span.fold(deviation);
     for (int c = 0; c < span.channels; ++c) {
       const double rounding = mean[span.first + c] - center[c];

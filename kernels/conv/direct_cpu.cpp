@@ -11,8 +11,8 @@
 #endif
 
 #include "kernels/activation/activation_math.hpp"
-#include "kernels/common/matrix_product.hpp"
 #include "kernels/common/onednn.hpp"
+#include "kernels/common/vector.hpp"
 
 // A core takes a band of output rows. It copies the input rows that they read, with zeros for the
 // padding, so that the innermost loop runs over the taps of a kernel row and their channels in one
@@ -23,9 +23,6 @@
 namespace anaphase::kernels::direct {
 namespace {
 
-using detail::lanes;
-using detail::Vector;
-
 /// How many input channels one multiplication takes, and how it does.
 template <class T>
 struct Step;
@@ -34,7 +31,7 @@ template <>
 struct Step<float> {
   static constexpr int channels = 1;
   using Weights = Vector;
-  static Weights load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
+  static Weights load(const float* from) { return kernels::load(from); }
   static Weights broadcast(const float* from) { return *from - Vector{}; }
   static Vector add(Vector sum, Weights a, Weights b) { return sum + a * b; }
 };
@@ -108,8 +105,7 @@ void sum_tile(const Reach& reach, const T* x, const T* weights, float* sums) {
 #pragma GCC unroll 14
   for (int p = 0; p < Pixels; ++p)
 #pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v)
-      *reinterpret_cast<Vector*>(sums + (p * Vectors + v) * lanes) = sum[p][v];
+    for (int v = 0; v < Vectors; ++v) kernels::store(sums + (p * Vectors + v) * lanes, sum[p][v]);
 }
 
 template <class T>

@@ -7,39 +7,13 @@
 #include <cstdint>
 
 #include "kernels/common/matrix_product.hpp"
-#include "kernels/common/types.hpp"
+#include "kernels/common/vector.hpp"
 
 namespace anaphase::kernels::winograd {
-
-using detail::lanes;
-using detail::Vector;
 
 inline constexpr int outputs = 4;           // of a tile, along each side
 inline constexpr int inputs = outputs + 2;  // likewise
 inline constexpr int points = inputs * inputs;
-
-inline Vector load(const float* from) {
-  return *reinterpret_cast<const Vector*>(from);
-}
-inline void store(float* to, const Vector& value) {
-  *reinterpret_cast<Vector*>(to) = value;
-}
-
-// The same for bf16 in memory, rounded as bf16(float) does.
-using Halves [[gnu::vector_size(lanes * sizeof(bf16)), gnu::aligned(2), gnu::may_alias]] =
-    std::uint16_t;
-using Words [[gnu::vector_size(lanes * sizeof(float))]] = std::uint32_t;
-
-inline Vector load(const bf16* from) {
-  const Halves upper = *reinterpret_cast<const Halves*>(from);
-  return (Vector)(__builtin_convertvector(upper, Words) << 16);
-}
-inline void store(bf16* to, const Vector& value) {
-  const Words u = (Words)value;
-  const Words rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
-  const Words upper = (u & 0x7fffffff) > 0x7f800000 ? (u >> 16) | 0x40 : rounded;  // NaN stays NaN
-  *reinterpret_cast<Halves*>(to) = __builtin_convertvector(upper, Halves);
-}
 
 // The transforms of one row or column, for the points 0, 1, -1, 2, -2 and infinity. `Stride` is the
 // distance between neighbouring elements in both arrays.
