@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #ifdef __AVX512BF16__
@@ -17,8 +18,9 @@
 // A core takes a band of output rows. It copies the input rows that they read, with zeros for the
 // padding, so that the innermost loop runs over the taps of a kernel row and their channels in one
 // piece, without a condition. There a tile of pixels by two vectors of output channels stays in
-// registers: of each step it loads two vectors of weights and one value a pixel. A convolution with
-// 1x1 kernels reads its input where it lies.
+// registers: of each step it loads two vectors of weights and one value a pixel. Where the output
+// channels are too few to fill a vector, the lanes are input channels, added up at the end. A
+// convolution with 1x1 kernels reads its input where it lies.
 
 namespace anaphase::kernels::direct {
 namespace {
@@ -118,6 +120,58 @@ constexpr auto sum_tiles = []<int... P>(std::integer_sequence<int, P...>) {
 }
 (std::make_integer_sequence<int, most_pixels>{});
 
+/// The lanes' sum, by halves.
+float sum_of_lanes(const Vector& value) {
+  float part[lanes];
+  store(part, value);
+#pragma GCC unroll 4
+  for (int half = lanes / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+    for (int l = 0; l < half; ++l) part[l] += part[l + half];
+  return part[0];
+}
+
+constexpr int most_few = 4;         // output channels that are few
+constexpr int most_few_pixels = 8;  // of a tile with them
+constexpr int few_sums = lanes == 16 ? 24 : 12;
+
+/// sums[pixel][Outputs] = the sums of `Pixels` pixels from `x` on.
+template <class T, int Pixels, int Outputs>
+void sum_few_tile(const Reach& reach, const T* x, const T* weights, float* sums) {
+  constexpr int elements = lanes * Step<T>::channels;
+  Vector sum[Pixels][Outputs] = {};
+  for (int row = 0; row < reach.rows; ++row, x += reach.row) {
+    constexpr int quads = (Pixels + 3) / 4;
+    const T* base[quads];
+#pragma GCC unroll 2
+    for (int q = 0; q < quads; ++q) base[q] = x + 4 * q * reach.pixel;
+    for (int step = 0; step < reach.steps; step += lanes, weights += Outputs * elements) {
+      typename Step<T>::Weights w[Outputs];
+#pragma GCC unroll 4
+      for (int o = 0; o < Outputs; ++o) w[o] = Step<T>::load(weights + o * elements);
+#pragma GCC unroll 8
+      for (int p = 0; p < Pixels; ++p) {
+        const auto value = Step<T>::load(base[p / 4] + p % 4 * reach.pixel);
+#pragma GCC unroll 4
+        for (int o = 0; o < Outputs; ++o) sum[p][o] = Step<T>::add(sum[p][o], value, w[o]);
+      }
+#pragma GCC unroll 2
+      for (int q = 0; q < quads; ++q) base[q] += elements;
+    }
+  }
+#pragma GCC unroll 8
+  for (int p = 0; p < Pixels; ++p)
+#pragma GCC unroll 4
+    for (int o = 0; o < Outputs; ++o) sums[p * Outputs + o] = sum_of_lanes(sum[p][o]);
+}
+
+/// sum_few_tile for 1, 2, ... pixels.
+template <class T, int Outputs>
+constexpr auto sum_few_tiles = []<int... P>(std::integer_sequence<int, P...>) {
+  return std::array<SumTile<T>, sizeof...(P)>{sum_few_tile<T, P + 1, Outputs>...};
+}
+(std::make_integer_sequence<int, std::min(most_few_pixels, few_sums / Outputs)>{});
+
 template <class T>
 struct Problem {
   ConvShape s;
@@ -134,7 +188,11 @@ struct Problem {
     return s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1 &&
            s.pad_h == 0 && s.pad_w == 0 && channels == s.c_in;
   }
-  int packed_outputs() const { return round_up(s.c_out, lanes); }
+  /// Whether there are few output channels, and the kernel's rows fill vectors.
+  bool has_few_outputs() const {
+    return s.c_out <= most_few && channels == s.c_in && s.kernel_w * s.c_in % (lanes * step) == 0;
+  }
+  int packed_outputs() const { return has_few_outputs() ? s.c_out : round_up(s.c_out, lanes); }
   /// Elements of the weights of one output channel.
   std::int64_t reach() const { return std::int64_t{s.kernel_h} * s.kernel_w * channels; }
   std::int64_t copied_row() const { return std::int64_t{width} * channels; }
@@ -207,22 +265,41 @@ void finish(const ConvForward& op, const float* sums, int stride, int pixels, in
   finish_with([](std::int64_t) { return 0.0F; });
 }
 
+/// The tiles of all sizes for `packed_channels` output channels.
+template <class T>
+std::span<const SumTile<T>> tiles_for(const Problem<T>& problem, int packed_channels) {
+  if (!problem.has_few_outputs()) {
+    if (packed_channels == block) return sum_tiles<T, vectors>;
+    return sum_tiles<T, 1>;
+  }
+  switch (packed_channels) {
+    case 1:
+      return sum_few_tiles<T, 1>;
+    case 2:
+      return sum_few_tiles<T, 2>;
+    case 3:
+      return sum_few_tiles<T, 3>;
+    default:
+      return sum_few_tiles<T, most_few>;
+  }
+}
+
 /// `rows` rows of `width` output pixels each: their input begins at x, `x_row` elements apart, and
 /// they lie one after the other from `element` of y on.
 template <class T, class F>
 void convolve(const ConvForward& op, const Problem<T>& problem, const Reach& reach, const T* x,
               std::int64_t x_row, int rows, int width, std::int64_t element, const F& activation) {
   alignas(64) float sums[most_pixels * block];
-  const int tiles = (width + most_pixels - 1) / most_pixels;
-  const int tile = (width + tiles - 1) / tiles;
   const int c_out = problem.s.c_out;
   for (int channel = 0; channel < c_out; channel += block) {
     const int packed_channels = std::min(block, problem.packed_outputs() - channel);
+    const std::span<const SumTile<T>> sum = tiles_for(problem, packed_channels);
+    const int most = static_cast<int>(sum.size()), tiles = (width + most - 1) / most;
+    const int tile = (width + tiles - 1) / tiles;
     const T* weights = static_cast<const T*>(op.packed) + channel * problem.reach();
     for (int row = 0; row < rows; ++row)
       for (int first = 0; first < width; first += tile) {
         const int pixels = std::min(tile, width - first);
-        const auto& sum = packed_channels == block ? sum_tiles<T, vectors> : sum_tiles<T, 1>;
         sum[pixels - 1](reach, x + row * x_row + first * reach.pixel, weights, sums);
         finish<T>(op, sums, packed_channels, pixels, channel,
                   std::min(packed_channels, c_out - channel),
@@ -284,6 +361,15 @@ void pack(const Problem<T>& problem, const T* weight, T* packed) {
   const ConvShape& s = problem.s;
   constexpr int step = Step<T>::channels;
   const std::int64_t taps = std::int64_t{s.kernel_h} * s.kernel_w;
+  if (problem.has_few_outputs()) {
+    const int row = s.kernel_w * s.c_in;  // of a kernel
+    for (int y = 0; y < s.kernel_h; ++y)
+      for (int first = 0; first < row; first += lanes * step)
+        for (int out = 0; out < s.c_out; ++out)
+          for (int at = first; at < first + lanes * step; ++at)
+            *packed++ = weight[(out * taps + y * s.kernel_w) * s.c_in + at];
+    return;
+  }
   parallel_for((s.c_out + block - 1) / block, block * problem.reach(), [&](std::int64_t b) {
     const int channel = static_cast<int>(b) * block;
     const int outputs = std::min(block, problem.packed_outputs() - channel);

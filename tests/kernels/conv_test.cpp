@@ -53,6 +53,11 @@ const std::vector<ConvShape>& shapes() {
       square(2, 13, 5, 48, 3, 1, 1, 0),
       square(1, 8, 8, 3, 64, 1, 2, 0),
       square(1, 6, 6, 127, 1, 3, 1, 1),
+      // Few output channels of as many input channels as fill vectors of them.
+      square(1, 4, 19, 32, 1, 3, 2, 1),
+      square(2, 5, 13, 32, 2, 3, 1, 1),
+      square(1, 3, 7, 64, 3, 3, 1, 0),
+      square(2, 3, 11, 64, 4, 1, 1, 0),
       square(1, 5, 5, 4, 4, 3, 1, 0),
       // The same but for one padding each: plans must not be taken for one another.
       square(1, 5, 5, 4, 4, 3, 1, 1),
@@ -298,7 +303,7 @@ TEST_CASE("conv adds bias and residual before the activation") {
   const Activation activations[] = {Activation::none, Activation::relu, Activation::leaky_relu,
                                     Activation::silu, Activation::gelu};
   const ConvShape all[] = {square(2, 9, 7, 16, 17, 3, 1, 1), square(1, 6, 5, 8, 3, 1, 1, 0),
-                           square(2, 8, 8, 3, 16, 3, 2, 1)};
+                           square(2, 8, 8, 3, 16, 3, 2, 1), square(1, 3, 5, 32, 2, 3, 1, 1)};
   for (const ConvShape& s : all)
     for (const Activation activation : activations)
       for (const bool with_bias : {false, true})
