@@ -11,7 +11,9 @@
 namespace anaphase::models {
 
 /// Masks for batches of images of one size, as replayed programs. Noise depends on the options'
-/// seed alone: an image's mask is the same in any batch, at any place, on any day.
+/// seed alone: an image's mask is the same in any batch, at any place, on any day. A processor
+/// takes the images of a batch in parts that its caches hold, one after the other through all
+/// steps.
 class Predictor {
  public:
   /// Several students are averaged. Throws Error where the model cannot do what the options ask.
@@ -23,6 +25,8 @@ class Predictor {
             const engine::Device& device);
 
   int batch() const { return batch_; }
+  /// Images of a replayed step; divides the batch.
+  int images_at_once() const { return at_once_; }
   /// Class probabilities [count, height, width, K] of `count` <= batch images, given as normalised
   /// pixels [count, height, width, channels].
   std::vector<float> probabilities(const std::vector<float>& images);
@@ -37,13 +41,16 @@ class Predictor {
   const Tensor& mean() const { return mean_; }
   /// In the order of the device's calls; on a GPU they have only been enqueued when this returns.
   void run();
-  /// Calls of networks in a `run`.
+  /// Calls of networks in a `run`, for each image.
   int network_calls() const;
 
   // To measure a step by itself: `start`, then at most as many replays as a run has steps.
 
-  /// Goes back to before the first step of the first network's first draw.
-  void start() { start(generators_.front(), 0); }
+  /// Goes back to before the first step of the first network's first draw for the first images.
+  void start() {
+    copy_in(0);
+    start(generators_.front(), 0);
+  }
   /// What a run replays for every step of the first network.
   engine::Program& step() { return generators_.front().step; }
   /// To be called when the model's parameters have changed: the programs hold copies of them in the
@@ -53,20 +60,26 @@ class Predictor {
  private:
   struct Generator {              // of one network
     engine::Program start, step;  // one draw: noise, then a step as often as there are any
-    engine::Program add;          // the draw to the network's mean
-    Tensor mean;
+    engine::Program add;          // the draw to the sum
+    Tensor sum;                   // of the weighted draws, for the images at hand
+    Tensor mean;                  // of the whole batch; the same tensor where that is at hand
   };
   Generator make_generator(const Network& network);
   void make_process();
   void start(Generator& generator, int draw);
   void run(Generator& generator);
+  /// The images at hand, and what has become of them, from `first` on in the batch.
+  void copy_in(int first);
+  void copy_out(const Generator& generator, int first);
 
   Model& model_;
   engine::Device device_;
   InferenceOptions options_;
-  int batch_, height_, width_;
-  Tensor images_, keys_;
-  Tensor keys_of_draws_;            // [draws, batch]
+  int batch_, height_, width_, at_once_;
+  Tensor images_;                   // of the batch
+  Tensor at_hand_;                  // [at_once, ...] of them; the same tensor where that is all
+  Tensor keys_;                     // [at_once]
+  Tensor keys_of_draws_;            // [draws, at_once]
   engine::ReverseProcess process_;  // of several steps
   Tensor state_, x0_before_;        // likewise; x0_before_ where the sampler looks back
   std::vector<Generator> generators_;

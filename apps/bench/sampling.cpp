@@ -91,15 +91,17 @@ void sample(const Sampling& sampling) {
     row["ms_per_network_call"] = times.median() / calls;
     row["ms_per_image"] = times.median() / batch;
     row["images_per_second"] = 1e3 * batch / times.median();
-    add_work(row, calls * flops_of(step), calls * bytes_of(step));
+    const int replays = calls * (batch / predictor.images_at_once());
+    add_work(row, replays * flops_of(step), replays * bytes_of(step));
     add_memory(row, step.plan());
     throughput.points.emplace_back(batch, row["images_per_second"].get<double>());
     report.charts.push_back(chart_of(times, fmt::format("Batches of {}", batch)));
     if (options.profile) {
       predictor.start();
       row["calls"] = profile_rows(predictor.step().profile());
-      report.tables.push_back(
-          {fmt::format("A step of the network, batch {}", batch), profile_columns(), row["calls"]});
+      report.tables.push_back({fmt::format("A step of the network, {} of {} images at once",
+                                           predictor.images_at_once(), batch),
+                               profile_columns(), row["calls"]});
     }
     report.rows.push_back(row);
   }

@@ -50,6 +50,35 @@ TEST_CASE("an image's mask does not depend on its batch") {
   }
 }
 
+TEST_CASE("images that the caches do not hold together go through the network in parts") {
+  Config config = small_config("plain");
+  config.network.width = 16;
+  Model model(engine::Device::cpu(), config, small_facts());
+  constexpr int size = 96, batch = 6;
+  std::vector<std::vector<float>> images;
+  for (int i = 0; i < batch; ++i) images.push_back(image(i, size, 3));
+  for (const InferenceOptions& options : {InferenceOptions{.with = "teacher", .steps = 2},
+                                          InferenceOptions{.with = "students", .draws = 2}}) {
+    Predictor one(model, options, 1, size, size), all(model, options, batch, size, size);
+    CHECK(all.images_at_once() == 3);
+    CHECK(Predictor(model, options, 7, size, size).images_at_once() == 1);
+    const std::vector<float> pixels = batch_of(images);
+    const std::vector<float> together = all.probabilities(pixels);
+    std::vector<float> alone;
+    for (const auto& pixels_of_one : images) {
+      const std::vector<float> mask = one.probabilities(pixels_of_one);
+      alone.insert(alone.end(), mask.begin(), mask.end());
+    }
+    CHECK(together == alone);
+    const std::vector<std::vector<float>> networks = all.by_network(pixels);
+    CHECK(networks.size() == (options.with == "teacher" ? 1 : 2));
+    for (std::size_t k = 0; k < networks.size(); ++k) {
+      const std::vector<float> of_first = one.by_network(images[0])[k];
+      CHECK(std::equal(of_first.begin(), of_first.end(), networks[k].begin()));
+    }
+  }
+}
+
 TEST_CASE("probabilities sum to one and follow the options") {
   Model model(engine::Device::cpu(), small_config("plain"), small_facts(1, 4));
   const std::vector<float> pixels = image(3, 16, 1);
