@@ -108,7 +108,7 @@ Network& Model::network(const std::string& prefix) {
     restore(*file_, prefix, parameters);
   } else {
     // The average starts as the mask pathway does.
-    const std::string_view name = prefix == "teacher.mask_average." ? "teacher.mask." : prefix;
+    const std::string name = prefix == "teacher.mask_average." ? "teacher.mask." : prefix;
     std::uint64_t key = config_.training.seed;
     for (const char c : name) key = kernels::mix_key(key, static_cast<unsigned char>(c));
     parameters.materialise(device_, key);
