@@ -18,14 +18,19 @@ inline constexpr int lanes = 8;
 inline constexpr int lanes = 4;
 #endif
 
-/// At any address that holds floats.
-using Vector [[gnu::vector_size(lanes * sizeof(float)), gnu::aligned(4), gnu::may_alias]] = float;
+using Vector [[gnu::vector_size(lanes * sizeof(float))]] = float;
+
+namespace detail {
+/// A Vector at any address that holds floats. (A type of its own: clang takes variables of it for
+/// aligned.)
+using Floats [[gnu::vector_size(lanes * sizeof(float)), gnu::aligned(4), gnu::may_alias]] = float;
+}  // namespace detail
 
 inline Vector load(const float* from) {
-  return *reinterpret_cast<const Vector*>(from);
+  return *reinterpret_cast<const detail::Floats*>(from);
 }
 inline void store(float* to, const Vector& value) {
-  *reinterpret_cast<Vector*>(to) = value;
+  *reinterpret_cast<detail::Floats*>(to) = value;
 }
 
 // The same for bf16 in memory, rounded as bf16(float) does.
