@@ -56,6 +56,7 @@ models::Optimizers optimizers_of(models::Model& model, const std::vector<std::st
 
 std::vector<std::string> students_of(models::Model& model) {
   std::vector<std::string> prefixes;
+  prefixes.reserve(model.student_count());
   for (int k = 0; k < model.student_count(); ++k)
     prefixes.push_back(models::Model::student_prefix(k));
   return prefixes;

@@ -135,6 +135,7 @@ std::map<std::string, std::string> parse_metadata(const json& table, const fs::p
 void require_no_gaps(const std::map<std::string, Place>& places, std::uint64_t data_bytes,
                      const fs::path& path) {
   std::vector<const std::pair<const std::string, Place>*> order;
+  order.reserve(places.size());
   for (const auto& named : places) order.push_back(&named);
   std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
     return std::pair(a->second.begin, a->second.end) < std::pair(b->second.begin, b->second.end);

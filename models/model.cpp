@@ -95,6 +95,7 @@ std::string Model::student_prefix(int k) {
 
 std::vector<std::string> Model::prefixes() const {
   std::vector<std::string> prefixes;
+  prefixes.reserve(networks_.size());
   for (const auto& [prefix, part] : networks_) prefixes.push_back(prefix);
   return prefixes;
 }

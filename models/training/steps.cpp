@@ -107,6 +107,7 @@ void co_training_losses(StepTrace& step, Model& model, const BatchInput& input,
   };
 
   std::vector<Tensor> s;
+  s.reserve(model.student_count());
   for (int k = 0; k < model.student_count(); ++k)
     s.push_back(generate_mask(tape, model, model.student(k), input.image, random, true));
   const Tensor tau = generate_mask(tape, model, model.mask(), input.image, random, true);

@@ -121,6 +121,7 @@ class Trainer {
 
   std::vector<std::string> student_names() {
     std::vector<std::string> names;
+    names.reserve(model_.student_count());
     for (int k = 0; k < model_.student_count(); ++k) names.push_back(Model::student_prefix(k));
     return names;
   }
