@@ -123,7 +123,7 @@ void print_model(const std::filesystem::path& path) {
   fmt::print("# {} parameters; {} classes, {} channels\n", model.parameter_count(), facts.classes,
              facts.channels);
   for (const std::string& prefix : model.prefixes())
-    fmt::print("# {} {} parameters\n", prefix, model.network(prefix).parameters().count());
+    fmt::print("# {} {} parameters\n", prefix, model.parameter_count(prefix));
   fmt::print("# pixel mean {:.4f}, deviation {:.4f}\n\n{}", fmt::join(facts.mean, " "),
              fmt::join(facts.std, " "), model.config().to_toml());
 }

@@ -136,11 +136,16 @@ Tensor Model::empty_mask(int n, int height, int width) const {
   return mask;
 }
 
+std::int64_t Model::parameter_count(const std::string& prefix) const {
+  std::int64_t count = 0;
+  for (const auto& entry : networks_.at(prefix).network->parameters().entries())
+    if (entry.trainable) count += entry.tensor.count();
+  return count;
+}
+
 std::int64_t Model::parameter_count() const {
   std::int64_t count = 0;
-  for (const auto& [prefix, part] : networks_)
-    for (const auto& entry : part.network->parameters().entries())
-      if (entry.trainable) count += entry.tensor.count();
+  for (const auto& [prefix, part] : networks_) count += parameter_count(prefix);
   return count;
 }
 

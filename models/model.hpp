@@ -71,7 +71,8 @@ class Model {
   /// A constant batch of empty masks [n, size, size, K].
   Tensor empty_mask(int n, int height, int width) const;
 
-  /// Of all networks.
+  /// Of one network, and of all; reads no values.
+  std::int64_t parameter_count(const std::string& prefix) const;
   std::int64_t parameter_count() const;
 
   /// One self-describing file: weights, configuration, data facts.

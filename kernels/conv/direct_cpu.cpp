@@ -79,47 +79,6 @@ struct Reach {
       row;  // elements from one output pixel to the next, one kernel row to the next
 };
 
-/// sums[pixel][Vectors * lanes] = the sums of `Pixels` pixels from `x` on.
-template <class T, int Pixels, int Vectors>
-void sum_tile(const Reach& reach, const T* x, const T* weights, float* sums) {
-  constexpr int channels = Step<T>::channels;
-  Vector sum[Pixels][Vectors] = {};
-  for (int row = 0; row < reach.rows; ++row, x += reach.row) {
-    // One address for four pixels, so that all addresses fit in registers.
-    constexpr int quads = (Pixels + 3) / 4;
-    const T* base[quads];
-#pragma GCC unroll 4
-    for (int q = 0; q < quads; ++q) base[q] = x + 4 * q * reach.pixel;
-    for (int step = 0; step < reach.steps; ++step, weights += Vectors * lanes * channels) {
-      typename Step<T>::Weights w[Vectors];
-#pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) w[v] = Step<T>::load(weights + v * lanes * channels);
-#pragma GCC unroll 14
-      for (int p = 0; p < Pixels; ++p) {
-        const auto value = Step<T>::broadcast(base[p / 4] + p % 4 * reach.pixel);
-#pragma GCC unroll 2
-        for (int v = 0; v < Vectors; ++v) sum[p][v] = Step<T>::add(sum[p][v], value, w[v]);
-      }
-#pragma GCC unroll 4
-      for (int q = 0; q < quads; ++q) base[q] += channels;
-    }
-  }
-#pragma GCC unroll 14
-  for (int p = 0; p < Pixels; ++p)
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) kernels::store(sums + (p * Vectors + v) * lanes, sum[p][v]);
-}
-
-template <class T>
-using SumTile = void (*)(const Reach&, const T*, const T*, float*);
-
-/// sum_tile for 1, 2, ..., most_pixels pixels.
-template <class T, int Vectors>
-constexpr auto sum_tiles = []<int... P>(std::integer_sequence<int, P...>) {
-  return std::array<SumTile<T>, most_pixels>{sum_tile<T, P + 1, Vectors>...};
-}
-(std::make_integer_sequence<int, most_pixels>{});
-
 /// The lanes' sum, by halves.
 float sum_of_lanes(const Vector& value) {
   float part[lanes];
@@ -131,46 +90,62 @@ float sum_of_lanes(const Vector& value) {
   return part[0];
 }
 
-constexpr int most_few = 4;         // output channels that are few
-constexpr int most_few_pixels = 8;  // of a tile with them
-constexpr int few_sums = lanes == 16 ? 24 : 12;
+/// What the lanes of a tile's sums are.
+enum class Lanes { outputs, inputs };
 
-/// sums[pixel][Outputs] = the sums of `Pixels` pixels from `x` on.
-template <class T, int Pixels, int Outputs>
-void sum_few_tile(const Reach& reach, const T* x, const T* weights, float* sums) {
-  constexpr int elements = lanes * Step<T>::channels;
-  Vector sum[Pixels][Outputs] = {};
+/// The sums of `Pixels` pixels from `x` on, of `Columns` vectors of output channels:
+/// sums[pixel][Columns * lanes]; or, where lanes are inputs, of `Columns` output channels:
+/// sums[pixel][Columns].
+template <class T, Lanes Are, int Pixels, int Columns>
+void sum_tile(const Reach& reach, const T* x, const T* weights, float* sums) {
+  constexpr int channels = Step<T>::channels, steps = Are == Lanes::inputs ? lanes : 1;
+  Vector sum[Pixels][Columns] = {};
   for (int row = 0; row < reach.rows; ++row, x += reach.row) {
+    // One address for four pixels, so that all addresses fit in registers.
     constexpr int quads = (Pixels + 3) / 4;
     const T* base[quads];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int q = 0; q < quads; ++q) base[q] = x + 4 * q * reach.pixel;
-    for (int step = 0; step < reach.steps; step += lanes, weights += Outputs * elements) {
-      typename Step<T>::Weights w[Outputs];
+    for (int step = 0; step < reach.steps; step += steps, weights += Columns * lanes * channels) {
+      typename Step<T>::Weights w[Columns];
 #pragma GCC unroll 4
-      for (int o = 0; o < Outputs; ++o) w[o] = Step<T>::load(weights + o * elements);
-#pragma GCC unroll 8
+      for (int c = 0; c < Columns; ++c) w[c] = Step<T>::load(weights + c * lanes * channels);
+#pragma GCC unroll 14
       for (int p = 0; p < Pixels; ++p) {
-        const auto value = Step<T>::load(base[p / 4] + p % 4 * reach.pixel);
+        const T* at = base[p / 4] + p % 4 * reach.pixel;
+        const auto value = Are == Lanes::inputs ? Step<T>::load(at) : Step<T>::broadcast(at);
 #pragma GCC unroll 4
-        for (int o = 0; o < Outputs; ++o) sum[p][o] = Step<T>::add(sum[p][o], value, w[o]);
+        for (int c = 0; c < Columns; ++c) sum[p][c] = Step<T>::add(sum[p][c], value, w[c]);
       }
-#pragma GCC unroll 2
-      for (int q = 0; q < quads; ++q) base[q] += elements;
+#pragma GCC unroll 4
+      for (int q = 0; q < quads; ++q) base[q] += steps * channels;
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 14
   for (int p = 0; p < Pixels; ++p)
 #pragma GCC unroll 4
-    for (int o = 0; o < Outputs; ++o) sums[p * Outputs + o] = sum_of_lanes(sum[p][o]);
+    for (int c = 0; c < Columns; ++c) {
+      const int at = p * Columns + c;
+      if constexpr (Are == Lanes::inputs)
+        sums[at] = sum_of_lanes(sum[p][c]);
+      else
+        kernels::store(sums + at * lanes, sum[p][c]);
+    }
 }
 
-/// sum_few_tile for 1, 2, ... pixels.
-template <class T, int Outputs>
-constexpr auto sum_few_tiles = []<int... P>(std::integer_sequence<int, P...>) {
-  return std::array<SumTile<T>, sizeof...(P)>{sum_few_tile<T, P + 1, Outputs>...};
+template <class T>
+using SumTile = void (*)(const Reach&, const T*, const T*, float*);
+
+constexpr int most_few = 4;  // output channels that are too few for lanes of them
+constexpr int few_sums = lanes == 16 ? 24 : 12;  // that registers hold beside weights and values
+
+/// sum_tile for 1, 2, ... pixels, as many as registers hold the sums of.
+template <class T, Lanes Are, int Columns>
+constexpr auto sum_tiles = []<int... P>(std::integer_sequence<int, P...>) {
+  return std::array<SumTile<T>, sizeof...(P)>{sum_tile<T, Are, P + 1, Columns>...};
 }
-(std::make_integer_sequence<int, std::min(most_few_pixels, few_sums / Outputs)>{});
+(std::make_integer_sequence<int, Are == Lanes::outputs ? most_pixels
+                                                       : std::min(8, few_sums / Columns)>{});
 
 template <class T>
 struct Problem {
@@ -269,18 +244,18 @@ void finish(const ConvForward& op, const float* sums, int stride, int pixels, in
 template <class T>
 std::span<const SumTile<T>> tiles_for(const Problem<T>& problem, int packed_channels) {
   if (!problem.has_few_outputs()) {
-    if (packed_channels == block) return sum_tiles<T, vectors>;
-    return sum_tiles<T, 1>;
+    if (packed_channels == block) return sum_tiles<T, Lanes::outputs, vectors>;
+    return sum_tiles<T, Lanes::outputs, 1>;
   }
   switch (packed_channels) {
     case 1:
-      return sum_few_tiles<T, 1>;
+      return sum_tiles<T, Lanes::inputs, 1>;
     case 2:
-      return sum_few_tiles<T, 2>;
+      return sum_tiles<T, Lanes::inputs, 2>;
     case 3:
-      return sum_few_tiles<T, 3>;
+      return sum_tiles<T, Lanes::inputs, 3>;
     default:
-      return sum_few_tiles<T, most_few>;
+      return sum_tiles<T, Lanes::inputs, most_few>;
   }
 }
 
