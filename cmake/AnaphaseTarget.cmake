@@ -29,4 +29,7 @@ function(anaphase_library name)
   add_library(anaphase::${name} ALIAS anaphase_${name})
   target_link_libraries(anaphase_${name} PUBLIC anaphase_options ${arg_LINK})
   set_target_properties(anaphase_${name} PROPERTIES EXPORT_NAME ${name})
+  if(NOT ANAPHASE_SANITIZE)  # libanaphase takes single objects, so that it needs no libtiff
+    set_target_properties(anaphase_${name} PROPERTIES UNITY_BUILD OFF)
+  endif()
 endfunction()

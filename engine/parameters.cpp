@@ -12,9 +12,9 @@
 namespace anaphase::engine {
 namespace {
 
-constexpr std::int64_t alignment = 16;  // elements: each tensor starts on a cache line
-constexpr std::int64_t aligned(std::int64_t count) {
-  return (count + alignment - 1) / alignment * alignment;
+constexpr std::int64_t line_elements = 16;  // each tensor starts on a cache line
+constexpr std::int64_t whole_lines(std::int64_t count) {
+  return (count + line_elements - 1) / line_elements * line_elements;
 }
 
 std::vector<float> initial_values(const ParameterSet::Entry& entry, std::uint64_t seed) {
@@ -67,14 +67,14 @@ void ParameterSet::materialise(const Device& device) {
       const Entry& entry = entries_[i];
       if (!entry.trainable || is_decayed(entry) != decayed) continue;
       offsets[i] = values;
-      values += aligned(entry.tensor.count());
+      values += whole_lines(entry.tensor.count());
     }
     if (decayed) decayed_count_ = values;
   }
   for (std::size_t i = 0; i < entries_.size(); ++i)
     if (!entries_[i].trainable) {
       offsets[i] = buffers;
-      buffers += aligned(entries_[i].tensor.count());
+      buffers += whole_lines(entries_[i].tensor.count());
     }
 
   values_ = make_tensor(device, {values}, type);

@@ -85,7 +85,7 @@ Staging::Staging(const kernels::Stream& stream, std::size_t half_bytes)
               {static_cast<std::byte*>(memory_.get()) + half_bytes, Event(stream)}} {}
 
 void Staging::copy(std::byte* to, const std::byte* from, std::size_t bytes) {
-  constexpr std::size_t alignment = 64;
+  constexpr std::size_t line = 64;  // of a cache
   while (bytes > 0) {
     if (used_ == half_bytes_) {
       halves_[current_].copied.record();
@@ -96,7 +96,7 @@ void Staging::copy(std::byte* to, const std::byte* from, std::size_t bytes) {
     const std::size_t part = std::min(bytes, half_bytes_ - used_);
     std::memcpy(space(), from, part);
     gpu_runtime(stream_.kind).copy(stream_, to, space(), part);
-    used_ += (part + alignment - 1) / alignment * alignment;
+    used_ += (part + line - 1) / line * line;
     to += part;
     from += part;
     bytes -= part;

@@ -24,7 +24,7 @@ namespace anaphase::io {
 namespace {
 
 namespace fs = std::filesystem;
-using json = nlohmann::ordered_json;  // tables keep the order of the file
+using nlohmann::ordered_json;  // tables keep the order of the file
 
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
@@ -34,30 +34,31 @@ std::string text_of(const fs::path& file) {
 }
 
 /// The object in the file; nothing where there is no such file or no object in it.
-std::optional<json> object_in(const fs::path& file) {
+std::optional<ordered_json> object_in(const fs::path& file) {
   if (!fs::is_regular_file(file)) return std::nullopt;
-  json object = json::parse(text_of(file), nullptr, false);
+  ordered_json object = ordered_json::parse(text_of(file), nullptr, false);
   if (!object.is_object()) return std::nullopt;
   return object;
 }
 
-double number(const json& object, const std::string& key) {
+double number(const ordered_json& object, const std::string& key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_number() ? found->get<double>() : not_a_number;
 }
 
-std::string string(const json& object, const std::string& key, const std::string& otherwise) {
+std::string string(const ordered_json& object, const std::string& key,
+                   const std::string& otherwise) {
   const auto found = object.find(key);
   return found != object.end() && found->is_string() ? found->get<std::string>() : otherwise;
 }
 
 /// The list of objects under `key`; empty where there is none.
-std::vector<json> objects(const json& object, const std::string& key) {
-  std::vector<json> result;
+std::vector<ordered_json> objects(const ordered_json& object, const std::string& key) {
+  std::vector<ordered_json> result;
   const auto found = object.find(key);
   if (found != object.end() && found->is_array())
     std::copy_if(found->begin(), found->end(), std::back_inserter(result),
-                 [](const json& element) { return element.is_object(); });
+                 [](const ordered_json& element) { return element.is_object(); });
   return result;
 }
 
@@ -65,7 +66,7 @@ std::string show(double value) {
   return std::isnan(value) ? "–" : fmt::format("{:.4g}", value);
 }
 
-std::string show(const json& value) {
+std::string show(const ordered_json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_number_float()) return show(value.get<double>());
   if (value.is_null()) return "–";
@@ -139,7 +140,7 @@ class History {
     std::istringstream lines(text_of(file));
     for (std::string line; std::getline(lines, line);) {
       if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-      const json object = json::parse(line, nullptr, false);
+      const ordered_json object = ordered_json::parse(line, nullptr, false);
       if (object.is_object()) {
         read(object);
       } else {
@@ -179,11 +180,11 @@ class History {
   }
 
  private:
-  void read(const json& object) {
+  void read(const ordered_json& object) {
     const std::string kind = string(object, "kind", "");
     const double seconds = number(object, "seconds");
     if (kind == "timing") {
-      json rest = object;
+      ordered_json rest = object;
       for (const char* key : {"kind", "name", "seconds"}) rest.erase(key);
       add_timing(string(object, "name", "unnamed"), seconds, show(rest));
     } else if (kind == "train" || kind == "validation") {
@@ -193,7 +194,7 @@ class History {
     }
   }
 
-  void read_epoch(const json& object, const std::string& name) {
+  void read_epoch(const ordered_json& object, const std::string& name) {
     const double epoch = number(object, "epoch");
     if (std::isnan(epoch)) return;
     auto stage = std::find_if(stages_.begin(), stages_.end(),
@@ -208,7 +209,7 @@ class History {
       if (value.is_array()) {
         const bool classes = curves == &stage->class_use;
         int index = classes ? 0 : 1;
-        for (const json& element : value) {
+        for (const ordered_json& element : value) {
           const std::string curve = classes ? fmt::format("class {}", index)
                                             : fmt::format("{} round {}", curve_name(key), index);
           curves->add(curve, epoch, element.is_number() ? element.get<double>() : not_a_number);
@@ -249,13 +250,13 @@ std::string scores(const fs::path& file) {
   for (const char* key : score_keys) {
     const double mean = number(*object, key);
     double squares = 0.;
-    for (const json& image : images) squares += std::pow(number(image, key) - mean, 2);
+    for (const ordered_json& image : images) squares += std::pow(number(image, key) - mean, 2);
     const auto n = double(images.size());
     summary[1].push_back(show(mean));
     summary[2].push_back(show(n < 2 ? not_a_number : std::sqrt(squares / (n - 1))));
   }
   Histogram histogram{"Dice by image", "Dice", "images", {}};
-  for (const json& image : images) {
+  for (const ordered_json& image : images) {
     all.push_back({string(image, "name", "")});
     for (const char* key : score_keys) all.back().push_back(show(number(image, key)));
     histogram.values.emplace_back(all.back()[0], number(image, "dice"));
@@ -294,11 +295,11 @@ std::string samples(const fs::path& folder) {
     return sentence("There are no pictures: samples/index.json is missing or cannot be read.");
   }
   std::string grid;
-  for (const json& row : objects(*index, "rows")) {
+  for (const ordered_json& row : objects(*index, "rows")) {
     const double dice = number(row, "dice");
     grid += fmt::format("<div class=\"row\"><p>{}{}</p>\n", escape_markup(string(row, "name", "")),
                         std::isnan(dice) ? "" : ", Dice " + show(dice));
-    for (const json& tile : objects(row, "tiles")) {
+    for (const ordered_json& tile : objects(row, "tiles")) {
       const std::string title = escape_markup(string(tile, "title", ""));
       const fs::path name = string(tile, "file", "");
       // Only files of this very folder: a page must not carry anything else off.

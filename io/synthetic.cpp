@@ -64,12 +64,12 @@ class Texture {
   }
 
   double smooth(int octave, double x, double y) const {
-    const double left = std::floor(x), top = std::floor(y);
-    const double u = x - left, v = y - top;
+    const double x0 = std::floor(x), y0 = std::floor(y);
+    const double u = x - x0, v = y - y0;
     const double s = u * u * (3. - 2. * u), t = v * v * (3. - 2. * v);
-    return std::lerp(
-        std::lerp(lattice(octave, left, top), lattice(octave, left + 1., top), s),
-        std::lerp(lattice(octave, left, top + 1.), lattice(octave, left + 1., top + 1.), s), t);
+    return std::lerp(std::lerp(lattice(octave, x0, y0), lattice(octave, x0 + 1., y0), s),
+                     std::lerp(lattice(octave, x0, y0 + 1.), lattice(octave, x0 + 1., y0 + 1.), s),
+                     t);
   }
 
   std::uint64_t key_;

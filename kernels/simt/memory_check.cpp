@@ -310,6 +310,20 @@ bool is_built_in(const Checks& c, const Byte* address) {
          address == reinterpret_cast<const Byte*>(&self);
 }
 
+/// A function by itself, because most accesses are to the stack and cost what its frame does.
+[[gnu::noinline]] void check_outside_stack(Checks& c, const Byte* at, std::size_t bytes,
+                                           AccessKind kind, const Site& where) {
+  if (c.shared.holds(at)) return check_shared(c, at, bytes, kind, where);
+  if (kind == AccessKind::read && is_built_in(c, at)) return;
+  if (const Allocation* allocation = find_allocation(at))
+    return check_global(c, *allocation, at, bytes, kind, where);
+  if (kind == AccessKind::read && is_of_program(at)) return;
+  report(where, [&] {
+    return fmt::format("{} of {} bytes of memory that belongs to no buffer and no shared array",
+                       noun(kind), bytes);
+  });
+}
+
 }  // namespace
 
 void begin_checks(const Launch& launch, std::uint64_t launch_number, std::size_t block) {
@@ -372,19 +386,8 @@ void add_shared_array(const void* data, std::size_t bytes) {
 }
 
 void check_access(const void* address, std::size_t bytes, AccessKind kind, const Site& where) {
-  if (!checks) return;
-  Checks& c = *checks;
   const auto* at = static_cast<const Byte*>(address);
-  if (c.stack.holds(at)) return;
-  if (c.shared.holds(at)) return check_shared(c, at, bytes, kind, where);
-  if (kind == AccessKind::read && is_built_in(c, at)) return;
-  if (const Allocation* allocation = find_allocation(at))
-    return check_global(c, *allocation, at, bytes, kind, where);
-  if (kind == AccessKind::read && is_of_program(at)) return;
-  report(where, [&] {
-    return fmt::format("{} of {} bytes of memory that belongs to no buffer and no shared array",
-                       noun(kind), bytes);
-  });
+  if (checks && !checks->stack.holds(at)) check_outside_stack(*checks, at, bytes, kind, where);
 }
 
 void begin_async_write(const void* address, std::size_t bytes, const Site& where) {

@@ -28,10 +28,6 @@ int exit_code(int status) {
 
 }  // namespace
 
-const std::string quick =
-    " --size 16 --labels 50% --epochs 1 --pretrain-epochs 1 --set network.architecture=plain "
-    "--set network.width=8 --set training.batch=2 --set rounds.count=1 ";
-
 Outcome run_program(const std::string& arguments, const std::string& before,
                     const std::string& input) {
   const TemporaryFolder folder;

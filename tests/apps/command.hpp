@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tests/io/temporary_folder.hpp"
@@ -42,7 +43,9 @@ class Background {
 void make_data(const std::filesystem::path& folder, int count, int size);
 
 /// Options of a training run that takes a second: the smallest network on images of 16 pixels.
-extern const std::string quick;
+inline constexpr std::string_view quick =
+    " --size 16 --labels 50% --epochs 1 --pretrain-epochs 1 --set network.architecture=plain "
+    "--set network.width=8 --set training.batch=2 --set rounds.count=1 ";
 
 /// Checks that the program failed with code 1 and one line on stderr that contains `part`.
 void check_one_line_error(const Outcome& outcome, const std::string& part);

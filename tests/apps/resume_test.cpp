@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::string options = quick + "--epochs 3 --pretrain-epochs 2";
+const std::string options = std::string(quick) + "--epochs 3 --pretrain-epochs 2";
 
 std::string train(const fs::path& data, const fs::path& run) {
   return fmt::format("train --data {} --out {} {}", data.string(), run.string(), options);
