@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <vector>
+
 #include "engine/ops/check.hpp"
 #include "engine/ops/ops.hpp"
 #include "kernels/batch_norm/batch_norm.hpp"
@@ -117,6 +119,41 @@ Tensor batch_norm(Tape& tape, const Tensor& x, const Tensor& gamma, const Tensor
     return {dx, dgamma, dbeta};
   });
   return y;
+}
+
+Layer fold_batch_norm(Tape& tape, const Tensor& weight, const Tensor& bias, const Tensor& gamma,
+                      const Tensor& beta, const Tensor& running_mean,
+                      const Tensor& running_variance, float epsilon) {
+  const std::int64_t channels = weight.dim(0);
+  for (const Tensor& parameter : {gamma, beta, running_mean, running_variance})
+    check_shape(parameter, {channels}, "fold_batch_norm", "a parameter");
+  if (bias) check_shape(bias, {channels}, "fold_batch_norm", "bias");
+
+  const bool once = tape.parameters_are_fixed();
+  const auto make = [&](const Shape& shape) {
+    return once ? make_tensor(tape.device(), shape, weight.type())
+                : tape.allocate(shape, weight.type());
+  };
+  const Layer folded{make(weight.shape()), make({channels})};
+  const auto fold = [=] {
+    return kernels::FoldBatchNorm{.channels = static_cast<int>(channels),
+                                  .per_channel = per_sample(weight),
+                                  .epsilon = epsilon,
+                                  .weight = weight.data(),
+                                  .bias = bias.data(),
+                                  .gamma = gamma.data(),
+                                  .beta = beta.data(),
+                                  .mean = running_mean.data(),
+                                  .variance = running_variance.data(),
+                                  .folded_weight = folded.weight.data(),
+                                  .folded_bias = folded.bias.data()};
+  };
+  const std::vector<Tensor> reads{weight, bias, gamma, beta, running_mean, running_variance};
+  if (once)
+    tape.prepare("fold_batch_norm", reads, {folded.weight, folded.bias}, fold);
+  else
+    tape.launch("fold_batch_norm", reads, {folded.weight, folded.bias}, fold);
+  return folded;
 }
 
 }  // namespace anaphase::engine

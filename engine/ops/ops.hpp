@@ -52,6 +52,16 @@ Tensor batch_norm(Tape& tape, const Tensor& x, const Tensor& gamma, const Tensor
                   const Tensor& running_mean, const Tensor& running_variance,
                   const BatchNormOptions& options);
 
+struct Layer {
+  Tensor weight, bias;
+};
+/// The convolution or linear layer that does what that of weight [O, ...] and bias [O] (or empty)
+/// does with the batch norm of the running statistics [O] after it. Made once where parameters are
+/// fixed. No gradient.
+Layer fold_batch_norm(Tape& tape, const Tensor& weight, const Tensor& bias, const Tensor& gamma,
+                      const Tensor& beta, const Tensor& running_mean,
+                      const Tensor& running_variance, float epsilon = 1e-5F);
+
 /// qkv [N, ..., 3 C] (queries, keys, values; each by heads) -> [N, ..., C]: self-attention over the
 /// axes between the first and the last.
 Tensor attention(Tape& tape, const Tensor& qkv, int heads);

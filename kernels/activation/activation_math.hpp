@@ -16,8 +16,15 @@ struct Identity {
 
 struct LeakyRelu {
   float leak;
-  float operator()(float x) const { return x > 0 ? x : leak * x; }
-  float slope(float x) const { return x > 0 ? 1.0F : leak; }
+  // `leak` is read whatever x is: read under a condition, it would keep loops from vectorising.
+  float operator()(float x) const {
+    const float leaked = leak * x;
+    return x > 0 ? x : leaked;
+  }
+  float slope(float x) const {
+    const float below = leak;
+    return x > 0 ? 1.0F : below;
+  }
 };
 
 /// NaN stays NaN.

@@ -59,21 +59,44 @@ struct BatchNormBackward {
   void* workspace = nullptr;
 };
 
+/// The convolution (or linear layer) that does what one does with the batch norm of constant
+/// statistics after it: of output channel c
+///   folded_weight = weight * factor, folded_bias = (bias - mean) * factor + beta,
+///   factor = gamma / sqrt(variance + epsilon).
+/// weight and folded_weight [channels, per_channel], the rest [channels], all of param type.
+struct FoldBatchNorm {
+  int channels = 0;
+  std::int64_t per_channel = 0;
+  float epsilon = 1e-5F;
+  const void* weight = nullptr;
+  const void* bias = nullptr;  // null: 0
+  const void* gamma = nullptr;
+  const void* beta = nullptr;
+  const void* mean = nullptr;
+  const void* variance = nullptr;
+  void* folded_weight = nullptr;
+  void* folded_bias = nullptr;
+};
+
 void run(Reference, const BatchNormForward& op);
 void run(Reference, const BatchNormBackward& op);
+void run(Reference, const FoldBatchNorm& op);
 
 void run(Cpu, const BatchNormForward& op);
 void run(Cpu, const BatchNormBackward& op);
+void run(Cpu, const FoldBatchNorm& op);
 std::size_t workspace_bytes(Cpu, const BatchNormForward& op);
 std::size_t workspace_bytes(Cpu, const BatchNormBackward& op);
 
 void run(Cuda, const BatchNormForward& op);
 void run(Cuda, const BatchNormBackward& op);
+void run(Cuda, const FoldBatchNorm& op);
 std::size_t workspace_bytes(Cuda, const BatchNormForward& op);
 std::size_t workspace_bytes(Cuda, const BatchNormBackward& op);
 
 void run(Simt, const BatchNormForward& op);
 void run(Simt, const BatchNormBackward& op);
+void run(Simt, const FoldBatchNorm& op);
 std::size_t workspace_bytes(Simt, const BatchNormForward& op);
 std::size_t workspace_bytes(Simt, const BatchNormBackward& op);
 

@@ -124,4 +124,21 @@ void run(Cpu, const BatchNormBackward& op) {
   });
 }
 
+void run(Cpu, const FoldBatchNorm& op) {
+  const auto of = [](const void* parameter, std::int64_t c) {
+    return static_cast<double>(static_cast<const float*>(parameter)[c]);
+  };
+  parallel_for(op.channels, op.per_channel, [&](std::int64_t c) {
+    const double factor =
+        of(op.gamma, c) / std::sqrt(of(op.variance, c) + static_cast<double>(op.epsilon));
+    const auto* weight = static_cast<const float*>(op.weight) + c * op.per_channel;
+    auto* folded = static_cast<float*>(op.folded_weight) + c * op.per_channel;
+    for (std::int64_t i = 0; i < op.per_channel; ++i)
+      folded[i] = static_cast<float>(weight[i] * factor);
+    const double bias = op.bias ? of(op.bias, c) : 0;
+    static_cast<float*>(op.folded_bias)[c] =
+        static_cast<float>((bias - of(op.mean, c)) * factor + of(op.beta, c));
+  });
+}
+
 }  // namespace anaphase::kernels

@@ -87,4 +87,18 @@ void run(Reference, const BatchNormBackward& op) {
   }
 }
 
+void run(Reference, const FoldBatchNorm& op) {
+  const auto of = [](const void* parameter, int c) {
+    return static_cast<const double*>(parameter)[c];
+  };
+  for (int c = 0; c < op.channels; ++c) {
+    const double factor =
+        of(op.gamma, c) / std::sqrt(of(op.variance, c) + static_cast<double>(op.epsilon));
+    for (std::int64_t i = c * op.per_channel; i < (c + 1) * op.per_channel; ++i)
+      static_cast<double*>(op.folded_weight)[i] = static_cast<const double*>(op.weight)[i] * factor;
+    const double bias = op.bias ? of(op.bias, c) : 0;
+    static_cast<double*>(op.folded_bias)[c] = (bias - of(op.mean, c)) * factor + of(op.beta, c);
+  }
+}
+
 }  // namespace anaphase::kernels

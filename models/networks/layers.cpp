@@ -47,10 +47,18 @@ Norm::Norm(engine::ParameterSet& set, const std::string& name, int channels, boo
   running_variance = set.declare_buffer(name + ".running_var", {channels}, 1);
 }
 
-Tensor Norm::operator()(Tape& tape, const Tensor& x, Activation activation, bool training) const {
+Tensor Norm::operator()(Tape& tape, const Conv& conv, const Tensor& x, Activation activation,
+                        bool training) const {
   if (!batch)
-    return engine::activate(tape, engine::group_norm(tape, x, gamma, beta, 8), activation);
-  return engine::batch_norm(tape, x, gamma, beta, running_mean, running_variance,
+    return engine::activate(tape, engine::group_norm(tape, conv(tape, x), gamma, beta, 8),
+                            activation);
+  if (!training && tape.parameters_are_fixed()) {
+    const engine::Layer folded = engine::fold_batch_norm(tape, conv.weight, conv.bias, gamma, beta,
+                                                         running_mean, running_variance);
+    return engine::conv(tape, x, folded.weight, folded.bias,
+                        {.stride = conv.stride, .padding = conv.padding, .activation = activation});
+  }
+  return engine::batch_norm(tape, conv(tape, x), gamma, beta, running_mean, running_variance,
                             {.training = training, .activation = activation});
 }
 

@@ -39,14 +39,16 @@ struct GroupNorm {
                     const Tensor& scale_shift = {}) const;
 };
 
-/// Batch norm or group norm, by option, with relu or leaky relu after it.
+/// Batch norm or group norm, by option, of a convolution, with relu or leaky relu after it.
 struct Norm {
   Tensor gamma, beta, running_mean, running_variance;
   bool batch = true;
 
   Norm() = default;
   Norm(engine::ParameterSet& set, const std::string& name, int channels, bool batch);
-  Tensor operator()(Tape& tape, const Tensor& x, engine::Activation activation,
+  /// Of what `conv` makes of x. A batch norm of constant statistics becomes part of the convolution
+  /// where parameters are fixed.
+  Tensor operator()(Tape& tape, const Conv& conv, const Tensor& x, engine::Activation activation,
                     bool training) const;
 };
 

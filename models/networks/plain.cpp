@@ -39,9 +39,9 @@ struct DoubleConv {
         dropout(static_cast<float>(dropout_)) {}
 
   Tensor operator()(Tape& tape, const Tensor& x, Randomness& random, bool training) const {
-    Tensor h = norm1(tape, conv1(tape, x), activation, training);
+    Tensor h = norm1(tape, conv1, x, activation, training);
     if (dropout > 0 && training) h = engine::dropout(tape, h, dropout, random.keys, random.draw());
-    return norm2(tape, conv2(tape, h), activation, training);
+    return norm2(tape, conv2, h, activation, training);
   }
 };
 

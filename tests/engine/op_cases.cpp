@@ -303,6 +303,17 @@ std::vector<OpCase> make_constant_cases() {
         {std::move(operation), std::move(variant), std::move(inputs), std::move(function), false});
   };
   const auto alpha_bar = [](Tape& tape) { return floats(tape, {8}, ramp(8, 0.99F, 0.05F)); };
+  for (const bool bias : {true, false}) {
+    const auto folded = [bias](Tape& tape, Inputs in) {
+      return fold_batch_norm(tape, in[0], bias ? in[1] : Tensor{}, in[2], in[3], in[4], in[5]);
+    };
+    const std::vector<OpInput> inputs{{{3, 2, 2, 5}}, {{3}}, {{3}}, {{3}}, {{3}}, {{3}, 0.5, 2}};
+    const std::string variant = bias ? "of a convolution" : "of one without bias";
+    add("fold_batch_norm", variant + ", weight", inputs,
+        [=](Tape& tape, Inputs in) { return folded(tape, in).weight; });
+    add("fold_batch_norm", variant + ", bias", inputs,
+        [=](Tape& tape, Inputs in) { return folded(tape, in).bias; });
+  }
   add("argmax", "labels", {{{3, 5, 4}, -1, 1, Values::spread}},
       [](Tape& tape, Inputs in) { return argmax(tape, in[0]); });
   add("argmax", "confident ones", {{{30, 3}, -3, 3, Values::spread}},

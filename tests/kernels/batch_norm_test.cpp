@@ -166,6 +166,31 @@ TEST_CASE("batch norm of a constant is beta, and the running variance falls") {
   });
 }
 
+TEST_CASE("a folded batch norm agrees with the reference") {
+  for (const auto& [channels, per_channel] :
+       {std::pair{1, 1}, std::pair{3, 27}, std::pair{16, 144}, std::pair{257, 300}})
+    for (const bool has_bias : {true, false})
+      for_each_target([&, channels = channels, per_channel = per_channel](const Target& target) {
+        compare(target,
+                [&](Arena& m) {
+                  return FoldBatchNorm{
+                      .channels = channels,
+                      .per_channel = per_channel,
+                      .epsilon = 1e-3F,
+                      .weight = m.param_input("weight", std::int64_t{channels} * per_channel),
+                      .bias = has_bias ? m.param_input("bias", channels) : nullptr,
+                      .gamma = m.param_input("gamma", channels),
+                      .beta = m.param_input("beta", channels),
+                      .mean = m.param_input("mean", channels),
+                      .variance = m.param_input("variance", channels, 0, 2),
+                      .folded_weight =
+                          m.param_output("folded_weight", std::int64_t{channels} * per_channel),
+                      .folded_bias = m.param_output("folded_bias", channels)};
+                },
+                {.relative = 0x1p-21, .bf16_relative = 0});
+      });
+}
+
 TEST_CASE("the reference by hand") {
   // x = 1, 3, 8: mean 4, variance 26/3, unbiased 13; with epsilon 1/3, rstd = 1/3.
   const Case c{.rows = 3, .channels = 1, .activation = Activation::leaky_relu};
@@ -186,6 +211,39 @@ TEST_CASE("outside training the running statistics are used and left alone") {
   CHECK(result.y == std::vector<double>{6, 8});
   CHECK(result.running_mean[0] == 0);
   CHECK(result.running_variance[0] == 1);
+}
+
+TEST_CASE("the reference's folded layer does what its layer and batch norm do") {
+  // Two channels, each of one input: y = w x + b, then the batch norm of running statistics.
+  const std::vector<double> weight{2, -0.5}, bias{1, 3}, gamma{1.5, -2}, beta{0.25, 1};
+  std::vector<double> mean{0.5, -1}, variance{2, 0.125}, folded_weight(2), folded_bias(2);
+  run(Reference{}, FoldBatchNorm{.channels = 2,
+                                 .per_channel = 1,
+                                 .weight = weight.data(),
+                                 .bias = bias.data(),
+                                 .gamma = gamma.data(),
+                                 .beta = beta.data(),
+                                 .mean = mean.data(),
+                                 .variance = variance.data(),
+                                 .folded_weight = folded_weight.data(),
+                                 .folded_bias = folded_bias.data()});
+  for (const double x : {-1.0, 0.0, 0.75}) {
+    const std::vector<double> z{weight[0] * x + bias[0], weight[1] * x + bias[1]};
+    std::vector<double> y(2), ignored_mean(2), ignored_rstd(2);
+    run(Reference{}, BatchNormForward{.rows = 1,
+                                      .channels = 2,
+                                      .training = false,
+                                      .x = z.data(),
+                                      .gamma = gamma.data(),
+                                      .beta = beta.data(),
+                                      .running_mean = mean.data(),
+                                      .running_variance = variance.data(),
+                                      .y = y.data(),
+                                      .mean = ignored_mean.data(),
+                                      .rstd = ignored_rstd.data()});
+    for (int c = 0; c < 2; ++c)
+      CHECK(folded_weight[c] * x + folded_bias[c] == doctest::Approx(y[c]).epsilon(1e-12));
+  }
 }
 
 TEST_CASE("the reference's gradients are those of its batch norm") {

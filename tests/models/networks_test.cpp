@@ -127,6 +127,32 @@ TEST_CASE("the CPU agrees with the reference device") {
   }
 }
 
+TEST_CASE(
+    "where parameters are fixed, a plain network's batch norms are part of its convolutions") {
+  const Device cpu = Device::cpu();
+  const auto network =
+      make_network({.architecture = "plain", .in_channels = 4, .out_channels = 2, .width = 8});
+  network->parameters().materialise(cpu, 3);
+  for (const auto& entry : network->parameters().entries()) {
+    if (entry.trainable) continue;  // running means, and variances of 1 and more
+    std::vector<float> values = download(entry.tensor);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] += 0.5F * static_cast<float>(i % 3);
+    upload(entry.tensor, values);
+  }
+  const Shape shape{1, 32, 32, 4};
+  Trace trace(cpu, Trace::Parameters::fixed);
+  Tape tape(trace, Tape::Mode::infer);
+  Randomness random{make_tensor(cpu, {1}, DType::u64)};
+  const Tensor y =
+      network->forward(tape, input(cpu, shape, 1), timesteps(cpu, {70}), random, false);
+  Program program = trace.finish({y});
+  CHECK_FALSE(program.work().contains("batch_norm_forward"));
+  program.replay();
+  const std::vector<float> folded = download(y), expected = run(*network, cpu, shape, {70});
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    REQUIRE(folded[i] == doctest::Approx(expected[i]).epsilon(1e-4));
+}
+
 TEST_CASE("a network without time takes no timestep") {
   const auto network = make_network(
       {.architecture = "unet", .in_channels = 3, .out_channels = 2, .width = 8, .time = false});
