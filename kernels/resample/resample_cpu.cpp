@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/common/parallel.hpp"
+#include "kernels/common/vector.hpp"
 #include "kernels/common/vector_math.hpp"
 #include "kernels/resample/axis.hpp"
 
@@ -20,42 +21,62 @@ void sum_pixels(const T* const* row, const float* row_weight, std::int64_t offse
     pixel[k] = row[k / taps] + offset + k % taps * stride;
     weight[k] = row_weight[k / taps] * tap_weight[k % taps];
   }
-#pragma omp simd
-  for (int c = 0; c < channels; ++c) {
+  int c = 0;
+  for (; c + lanes <= channels; c += lanes) {
+    Vector sum = weight[0] * load(pixel[0] + c);
+    for (int k = 1; k < rows * taps; ++k) sum += weight[k] * load(pixel[k] + c);
+    store(y + c, add ? load(y + c) + sum : sum);
+  }
+  for (; c < channels; ++c) {
     float sum = weight[0] * pixel[0][c];
     for (int k = 1; k < rows * taps; ++k) sum += weight[k] * pixel[k][c];
     store(y[c], add ? y[c] + sum : sum);
   }
 }
 
+/// The `pixels` output pixels that `taps` are of.
 template <int rows, class T>
-void blend_row(const Rows<const T*>& from, const Axis& axis, int out_w, int channels, T* y) {
-  for (int p = 0; p < out_w; ++p, y += channels) {
-    const Tap tap = axis.tap(p);
-    const auto sum =
-        tap.count == 1 ? sum_pixels<rows, 1, false, T, T> : sum_pixels<rows, 2, false, T, T>;
-    sum(from.row, from.weight, tap.index * channels, tap.weight, channels, channels, y);
+void blend_pixels(const Rows<const T*>& from, const Tap* taps, int pixels, int channels, T* y) {
+  for (const Tap* tap = taps; tap < taps + pixels; ++tap, y += channels) {
+    const std::int64_t offset = tap->index * channels;
+    if (tap->count == 1)
+      sum_pixels<rows, 1, false>(from.row, from.weight, offset, tap->weight, channels, channels, y);
+    else
+      sum_pixels<rows, 2, false>(from.row, from.weight, offset, tap->weight, channels, channels, y);
   }
 }
 
 }  // namespace
 
 void run(Cpu, const ResampleForward& op) {
+  constexpr int segment = 64;   // output pixels whose taps are found together
+  constexpr int task_rows = 8;  // output rows that share them
   with_cpu_type(op.type, [&](auto tag) {
     using T = decltype(tag);
     const ResampleShape& s = op.shape;
     const Axes axes(s);
     const std::int64_t line = std::int64_t{s.w} * s.c, plane = s.h * line;
     const std::int64_t out_line = std::int64_t{s.out_w} * s.c;
-    parallel_for(std::int64_t{s.n} * s.out_d * s.out_h, out_line, [&](std::int64_t r) {
+    const std::int64_t rows = std::int64_t{s.n} * s.out_d * s.out_h;
+    const auto blend = [&](std::int64_t r, int first, const Tap* taps, int pixels) {
       const std::int64_t h = r % s.out_h, d = r / s.out_h % s.out_d, n = r / s.out_h / s.out_d;
-      auto rows = Rows<const T*>::at(static_cast<const T*>(op.x) + n * s.d * plane);
-      rows.spread(axes.d.tap(d), plane);
-      rows.spread(axes.h.tap(h), line);
-      const auto blend = rows.count == 1   ? blend_row<1, T>
-                         : rows.count == 2 ? blend_row<2, T>
-                                           : blend_row<4, T>;
-      blend(rows, axes.w, s.out_w, s.c, static_cast<T*>(op.y) + r * out_line);
+      auto from = Rows<const T*>::at(static_cast<const T*>(op.x) + n * s.d * plane);
+      from.spread(axes.d.tap(d), plane);
+      from.spread(axes.h.tap(h), line);
+      const auto blend_rows = from.count == 1   ? blend_pixels<1, T>
+                              : from.count == 2 ? blend_pixels<2, T>
+                                                : blend_pixels<4, T>;
+      T* y = static_cast<T*>(op.y) + r * out_line + std::int64_t{first} * s.c;
+      blend_rows(from, taps, pixels, s.c, y);
+    };
+    parallel_for(chunks_of(rows, task_rows), task_rows * out_line, [&](std::int64_t task) {
+      const std::int64_t end = std::min(rows, (task + 1) * task_rows);
+      for (int first = 0; first < s.out_w; first += segment) {
+        const int pixels = std::min(segment, s.out_w - first);
+        Tap taps[segment];
+        for (int p = 0; p < pixels; ++p) taps[p] = axes.w.tap(first + p);
+        for (std::int64_t r = task * task_rows; r < end; ++r) blend(r, first, taps, pixels);
+      }
     });
   });
 }
