@@ -219,25 +219,43 @@ void copy_band(const Problem<T>& problem, const T* image, int first, int rows, T
   }
 }
 
-/// What becomes of the sums of `pixels` pixels and `count` channels: y from `element` on.
+/// The bias of the output channels of a tile, for each of its pixels.
+struct Bias {
+  alignas(64) float of[most_pixels * block] = {};
+
+  Bias(const ConvForward& op, int channel, int count, int pixels) {
+    if (!op.bias) return;
+    for (int p = 0; p < pixels; ++p)
+      std::copy_n(static_cast<const float*>(op.bias) + channel, count, of + p * count);
+  }
+};
+
+/// What becomes of `count` sums that lie together: y from `element` on.
 template <class T, class F>
-void finish(const ConvForward& op, const float* sums, int stride, int pixels, int channel,
-            int count, std::int64_t element, const F& activation) {
-  static constexpr std::array<float, block> zeros{};
-  const float* bias = op.bias ? static_cast<const float*>(op.bias) + channel : zeros.data();
-  const auto* residual = static_cast<const T*>(op.residual);
-  auto* y = static_cast<T*>(op.y);
-  const auto finish_with = [&](auto&& term) {
-    for (int p = 0; p < pixels; ++p) {
-      const float* sum = sums + p * stride;
-      const std::int64_t first = element + std::int64_t{p} * op.shape.c_out;
+void finish_run(const ConvForward& op, const float* sums, const float* bias, int count,
+                std::int64_t element, F activation) {
+  T* y = static_cast<T*>(op.y) + element;
+  if (!op.residual) {
 #pragma omp simd
-      for (int l = 0; l < count; ++l)
-        store(y[first + l], activation(sum[l] + bias[l] + term(first + l)));
-    }
-  };
-  if (residual) return finish_with([=](std::int64_t i) { return static_cast<float>(residual[i]); });
-  finish_with([](std::int64_t) { return 0.0F; });
+    for (int i = 0; i < count; ++i) store(y[i], activation(sums[i] + bias[i]));
+    return;
+  }
+  const T* residual = static_cast<const T*>(op.residual) + element;
+#pragma omp simd
+  for (int i = 0; i < count; ++i) store(y[i], activation(sums[i] + bias[i] + residual[i]));
+}
+
+/// Likewise of the sums of `pixels` pixels, `stride` apart, with `count` output channels each.
+template <class T, class F>
+void finish(const ConvForward& op, const float* sums, int stride, const Bias& bias, int pixels,
+            int count, std::int64_t element, const F& activation) {
+  if (stride == op.shape.c_out)
+    return finish_run<T>(op, sums, bias.of, pixels * count, element, activation);
+  for (int p = 0; p < pixels; ++p, sums += stride, element += op.shape.c_out)
+    if (count == block)  // a constant for the compiler
+      finish_run<T>(op, sums, bias.of, block, element, activation);
+    else
+      finish_run<T>(op, sums, bias.of, count, element, activation);
 }
 
 /// The tiles of all sizes for `packed_channels` output channels.
@@ -271,13 +289,14 @@ void convolve(const ConvForward& op, const Problem<T>& problem, const Reach& rea
     const std::span<const SumTile<T>> sum = tiles_for(problem, packed_channels);
     const int most = static_cast<int>(sum.size()), tiles = (width + most - 1) / most;
     const int tile = (width + tiles - 1) / tiles;
+    const int outputs = std::min(packed_channels, c_out - channel);
+    const Bias bias(op, channel, outputs, tile);
     const T* weights = static_cast<const T*>(op.packed) + channel * problem.reach();
     for (int row = 0; row < rows; ++row)
       for (int first = 0; first < width; first += tile) {
         const int pixels = std::min(tile, width - first);
         sum[pixels - 1](reach, x + row * x_row + first * reach.pixel, weights, sums);
-        finish<T>(op, sums, packed_channels, pixels, channel,
-                  std::min(packed_channels, c_out - channel),
+        finish<T>(op, sums, packed_channels, bias, pixels, outputs,
                   element + (std::int64_t{row} * width + first) * c_out + channel, activation);
       }
   }

@@ -141,8 +141,48 @@ void transform_kernels(const Problem& problem, Weight&& weight, float* u) {
                });
 }
 
-/// y = convolution of x with the transformed kernels u; finish(value, element, channel) makes of a
-/// sum what is stored at that element of y.
+/// The outputs of tiles [begin, end), channels [first, first + channels), of their sums `m`, whose
+/// matrices begin `apart` elements from one another.
+template <class T, class Finish>
+void finish_tiles(const Problem& problem, std::int64_t begin, std::int64_t end, int first,
+                  int channels, std::int64_t apart, const float* m, const Finish& finish, T* y) {
+  const Tiles& tiles = problem.tiles;
+  const std::int64_t pixel = problem.c_out, row = tiles.out_width * pixel;
+  Tiles::Place place = tiles.at(begin);
+  for (std::int64_t tile = begin; tile < end; ++tile, place = tiles.after(place)) {
+    const Window<outputs> window{place.row, place.column, tiles.out_height, tiles.out_width};
+    const std::int64_t corner =
+        (place.image * tiles.out_height * tiles.out_width + window.pixel(0, 0)) * pixel + first;
+    for (int c = 0; c < channels; c += lanes) {
+      Vector half[outputs * inputs];
+      const float* from = m + (tile - begin) * channels + c;
+      for (int j = 0; j < inputs; ++j) {
+        Vector column[inputs];
+        for (int i = 0; i < inputs; ++i) column[i] = load(from + (i * inputs + j) * apart);
+        transform_output<1, inputs>(column, half + j);
+      }
+      const auto finished = finish(first + c);
+      const auto put = [&](auto&& has) {
+        for (int i = 0; i < outputs; ++i) {
+          Vector sums[outputs];
+          transform_output<1, 1>(half + i * inputs, sums);
+          for (int j = 0; j < outputs; ++j) {
+            if (!has(i, j)) continue;
+            const std::int64_t element = corner + c + i * row + j * pixel;
+            store(y + element, finished(sums[j], element));
+          }
+        }
+      };
+      if (window.is_inside())
+        put([](int, int) { return true; });
+      else
+        put([&](int i, int j) { return window.has(i, j); });
+    }
+  }
+}
+
+/// y = convolution of x with the transformed kernels u; finish(channel)(sums, element) makes what
+/// is stored at that element of y of the sums of the channels from `channel` on.
 template <class T, class Finish>
 void convolve(const Problem& problem, const T* x, const float* u, float* scratch,
               const Finish& finish, T* y) {
@@ -150,32 +190,6 @@ void convolve(const Problem& problem, const T* x, const float* u, float* scratch
   const int c_in = problem.c_in, c_out = problem.c_out;
   const Problem::Cut cut = problem.cut();
   const std::int64_t apart_in = cut.apart_in(c_in), apart_out = cut.apart_out();
-  const auto finish_tiles = [&](std::int64_t begin, std::int64_t end, int first, int channels,
-                                const float* m) {
-    for (std::int64_t tile = begin; tile < end; ++tile) {
-      const Tiles::Place place = tiles.at(tile);
-      const std::int64_t image = place.image * tiles.out_height * tiles.out_width;
-      const Window<outputs> window{place.row, place.column, tiles.out_height, tiles.out_width};
-      for (int c = 0; c < channels; c += lanes) {
-        Vector half[outputs * inputs];
-        const float* from = m + (tile - begin) * channels + c;
-        for (int j = 0; j < inputs; ++j) {
-          Vector column[inputs];
-          for (int i = 0; i < inputs; ++i) column[i] = load(from + (i * inputs + j) * apart_out);
-          transform_output<1, inputs>(column, half + j);
-        }
-        for (int i = 0; i < outputs; ++i) {
-          Vector row[outputs];
-          transform_output<1, 1>(half + i * inputs, row);
-          for (int j = 0; j < outputs; ++j) {
-            if (!window.has(i, j)) continue;
-            const std::int64_t element = (image + window.pixel(i, j)) * c_out + first + c;
-            store(y + element, finish(row[j], element, first + c));
-          }
-        }
-      }
-    }
-  };
   onednn::for_each_slot(
       cut.groups * cut.parts, [&](std::int64_t slot, std::int64_t first, std::int64_t last) {
         float* v = scratch + slot * problem.cut_floats();
@@ -204,7 +218,7 @@ void convolve(const Problem& problem, const T* x, const float* u, float* scratch
                         .c_row = channels});
               c = next;
             }
-          finish_tiles(begin, end, channel, channels, m);
+          finish_tiles(problem, begin, end, channel, channels, apart_out, m, finish, y);
         }
       });
 }
@@ -243,7 +257,8 @@ bool pays(const ConvForward& op) {
 
 bool pays_packed(const ConvForward& op) {
   const ConvShape& s = op.shape;
-  if (!fits(s) || tiles_of(s) < 16) return false;
+  constexpr int least_tiles = lanes == 16 ? 16 : 4;  // reading the kernels costs the same with both
+  if (!fits(s) || tiles_of(s) < least_tiles) return false;
   return op.type == DType::f32 || (std::min(s.c_in, s.c_out) >= 32 && tiles_of(s) >= 64);
 }
 
@@ -298,12 +313,15 @@ void run_forward(const ConvForward& op) {
   const auto* bias = static_cast<const float*>(op.bias);
   const auto* residual = static_cast<const T*>(op.residual);
   with_activation(op.activation, op.slope, [&](auto activation) {
-    const auto finish = [&](Vector value, std::int64_t element, int channel) {
-      if (bias) value += load(bias + channel);
-      if (residual) value += load(residual + element);
+    const auto finish = [=](int channel) {
+      const Vector shift = bias ? load(bias + channel) : Vector{};
+      return [=](Vector value, std::int64_t element) {
+        value += shift;
+        if (residual) value += load(residual + element);
 #pragma omp simd
-      for (int l = 0; l < lanes; ++l) value[l] = activation(value[l]);
-      return value;
+        for (int l = 0; l < lanes; ++l) value[l] = activation(value[l]);
+        return value;
+      };
     };
     convolve(problem, static_cast<const T*>(op.x), u, scratch, finish, static_cast<T*>(op.y));
   });
@@ -331,7 +349,8 @@ void run_input_gradient(const ConvInputGradient& op) {
       u);
   convolve(
       problem, static_cast<const T*>(op.dy), u, u + problem.kernel_floats(),
-      [](const Vector& value, std::int64_t, int) { return value; }, static_cast<T*>(op.dx));
+      [](int) { return [](const Vector& value, std::int64_t) { return value; }; },
+      static_cast<T*>(op.dx));
 }
 
 }  // namespace

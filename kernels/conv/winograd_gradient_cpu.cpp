@@ -54,8 +54,8 @@ struct GradientProblem {
 /// W[p][t][c] of the output gradients of tiles [begin, end).
 void transform_gradients(const Tiles& tiles, const float* dy, int channels, std::int64_t begin,
                          std::int64_t end, std::int64_t group, float* w) {
-  for (std::int64_t tile = begin; tile < end; ++tile) {
-    const Tiles::Place place = tiles.at(tile);
+  Tiles::Place place = tiles.at(begin);
+  for (std::int64_t tile = begin; tile < end; ++tile, place = tiles.after(place)) {
     const float* image = dy + place.image * tiles.out_height * tiles.out_width * channels;
     const Window<outputs> window{place.row, place.column, tiles.out_height, tiles.out_width};
     for (int c = 0; c < channels; c += lanes)

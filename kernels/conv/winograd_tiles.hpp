@@ -59,6 +59,12 @@ struct Tiles {
     const int within = static_cast<int>(tile % (rows * columns));
     return {image, within / columns * outputs, within % columns * outputs};
   }
+  /// That of the next tile.
+  Place after(const Place& place) const {
+    if (place.column + outputs < out_width) return {place.image, place.row, place.column + outputs};
+    if (place.row + outputs < out_height) return {place.image, place.row + outputs, 0};
+    return {place.image + 1, 0, 0};
+  }
 };
 
 /// The window of `Side` x `Side` pixels from (row, column) on, where it may leave the image.
@@ -78,9 +84,18 @@ struct Window {
 /// Calls body(value) with value(i, j) = the vector of the window's pixel (i, j), zero outside.
 template <int Side, class T, class Body>
 void with_pixels(const Window<Side>& window, const T* image, int channels, Body&& body) {
-  const auto inside = [&](int i, int j) { return load(image + window.pixel(i, j) * channels); };
-  if (window.is_inside()) return body(inside);
-  body([&](int i, int j) { return window.has(i, j) ? inside(i, j) : Vector{}; });
+  const auto pixels = [](const T* first, std::int64_t row, std::int64_t pixel) {
+    return [=](int i, int j) { return load(first + i * row + j * pixel); };
+  };
+  if (window.is_inside())
+    return body(pixels(image + window.pixel(0, 0) * channels, std::int64_t{window.width} * channels,
+                       channels));
+  T copy[Side * Side * lanes];
+  for (int i = 0; i < Side; ++i)
+    for (int j = 0; j < Side; ++j)
+      store(copy + (i * Side + j) * lanes,
+            window.has(i, j) ? load(image + window.pixel(i, j) * channels) : Vector{});
+  body(pixels(copy, Side * lanes, lanes));
 }
 
 /// Writes all[p] to the matrix of point p: `to` is the element of matrix 0, `apart` elements lie
@@ -94,8 +109,8 @@ inline void scatter(const Vector* all, float* to, std::int64_t apart) {
 template <class T>
 void transform_inputs(const Tiles& tiles, const T* x, int channels, std::int64_t begin,
                       std::int64_t end, std::int64_t apart, float* v) {
-  for (std::int64_t tile = begin; tile < end; ++tile) {
-    const Tiles::Place place = tiles.at(tile);
+  Tiles::Place place = tiles.at(begin);
+  for (std::int64_t tile = begin; tile < end; ++tile, place = tiles.after(place)) {
     const T* image = x + place.image * tiles.height * tiles.width * channels;
     const Window<inputs> window{place.row - tiles.pad_h, place.column - tiles.pad_w, tiles.height,
                                 tiles.width};
