@@ -80,15 +80,10 @@ Tensor Tape::converted(const Tensor& parameter, DType type) {
   auto& [original, copy] = converted_[parameter.id()];
   if (!copy) {
     original = parameter;
-    copy = parameters_are_fixed() ? make_tensor(device(), parameter.shape(), type)
-                                  : allocate(parameter.shape(), type);
-    const auto cast = [parameter, y = copy] {
+    copy = allocate_derived(parameter.shape(), type);
+    derive("cast", {parameter}, {copy}, [parameter, y = copy] {
       return kernels::Cast{y.count(), parameter.type(), y.type(), parameter.data(), y.data()};
-    };
-    if (parameters_are_fixed())
-      prepare("cast", {parameter}, {copy}, cast);
-    else
-      launch("cast", {parameter}, {copy}, cast);
+    });
   }
   return copy;
 }

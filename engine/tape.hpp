@@ -38,15 +38,21 @@ class Tape {
   bool parameters_are_fixed() const {
     return !differentiates() && executor_.parameters_are_fixed();
   }
-  /// As `launch`, for an operation without scratch memory that reads parameters alone; where these
-  /// are fixed it runs once, and `writes` are tensors of make_tensor.
+  /// As `launch`, for an operation without scratch memory that reads parameters alone, and writes
+  /// tensors of `allocate_derived`: where parameters are fixed it runs once.
   template <class Build>
-  void prepare(std::string name, std::vector<Tensor> reads, std::vector<Tensor> writes,
-               Build build) {
+  void derive(std::string name, std::vector<Tensor> reads, std::vector<Tensor> writes,
+              Build build) {
+    if (!parameters_are_fixed())
+      return launch(std::move(name), std::move(reads), std::move(writes), std::move(build));
     executor_.prepare({std::move(name), std::move(reads), std::move(writes),
                        [build = std::move(build)](const kernels::Stream& stream) {
                          kernels::launch(stream, build());
                        }});
+  }
+  Tensor allocate_derived(Shape shape, DType type) {
+    return parameters_are_fixed() ? make_tensor(device(), std::move(shape), type)
+                                  : allocate(std::move(shape), type);
   }
 
   /// Computes gradients of the node's inputs, in order, from that of its output; an empty tensor
@@ -110,9 +116,8 @@ Tensor Tape::packed(const Tensor& parameters, Build build) {
   if (!parameters_are_fixed()) return {};
   const std::size_t bytes = kernels::packed_bytes(device().stream(), build());
   if (bytes == 0) return {};
-  const Tensor packed =
-      make_tensor(device(), {static_cast<std::int64_t>((bytes + 3) / 4)}, DType::i32);
-  prepare("pack", {parameters}, {packed}, [build = std::move(build), packed] {
+  const Tensor packed = allocate_derived({static_cast<std::int64_t>((bytes + 3) / 4)}, DType::i32);
+  derive("pack", {parameters}, {packed}, [build = std::move(build), packed] {
     return kernels::Pack<decltype(build())>{build(), packed.data()};
   });
   return packed;

@@ -129,13 +129,10 @@ Layer fold_batch_norm(Tape& tape, const Tensor& weight, const Tensor& bias, cons
     check_shape(parameter, {channels}, "fold_batch_norm", "a parameter");
   if (bias) check_shape(bias, {channels}, "fold_batch_norm", "bias");
 
-  const bool once = tape.parameters_are_fixed();
-  const auto make = [&](const Shape& shape) {
-    return once ? make_tensor(tape.device(), shape, weight.type())
-                : tape.allocate(shape, weight.type());
-  };
-  const Layer folded{make(weight.shape()), make({channels})};
-  const auto fold = [=] {
+  const Layer folded{tape.allocate_derived(weight.shape(), weight.type()),
+                     tape.allocate_derived({channels}, weight.type())};
+  const std::vector<Tensor> reads{weight, bias, gamma, beta, running_mean, running_variance};
+  tape.derive("fold_batch_norm", reads, {folded.weight, folded.bias}, [=] {
     return kernels::FoldBatchNorm{.channels = static_cast<int>(channels),
                                   .per_channel = per_sample(weight),
                                   .epsilon = epsilon,
@@ -147,12 +144,7 @@ Layer fold_batch_norm(Tape& tape, const Tensor& weight, const Tensor& bias, cons
                                   .variance = running_variance.data(),
                                   .folded_weight = folded.weight.data(),
                                   .folded_bias = folded.bias.data()};
-  };
-  const std::vector<Tensor> reads{weight, bias, gamma, beta, running_mean, running_variance};
-  if (once)
-    tape.prepare("fold_batch_norm", reads, {folded.weight, folded.bias}, fold);
-  else
-    tape.launch("fold_batch_norm", reads, {folded.weight, folded.bias}, fold);
+  });
   return folded;
 }
 
