@@ -48,7 +48,8 @@ struct Problem {
   /// Tiles transformed together at most: as many as a core's cache holds beside the kernels; many
   /// where the kernels do not fit, so that they are read few times.
   std::int64_t most_tiles() const {
-    constexpr std::int64_t cache_floats = 192 << 10, most = 96;
+    constexpr bool large = lanes == 16;  // caches of the processors that this was measured on
+    constexpr std::int64_t cache_floats = (large ? 192 : 96) << 10, most = large ? 96 : 48;
     if (kernel_floats() > cache_floats) return most;
     return std::clamp((cache_floats - kernel_floats()) / (points * (c_in + c_out)), least_tiles,
                       most);
@@ -150,7 +151,7 @@ void finish_tiles(const Problem& problem, std::int64_t begin, std::int64_t end, 
   const std::int64_t pixel = problem.c_out, row = tiles.out_width * pixel;
   Tiles::Place place = tiles.at(begin);
   for (std::int64_t tile = begin; tile < end; ++tile, place = tiles.after(place)) {
-    const Window<outputs> window{place.row, place.column, tiles.out_height, tiles.out_width};
+    const Window window{place.row, place.column, tiles.out_height, tiles.out_width};
     const std::int64_t corner =
         (place.image * tiles.out_height * tiles.out_width + window.pixel(0, 0)) * pixel + first;
     for (int c = 0; c < channels; c += lanes) {

@@ -51,13 +51,30 @@ struct GradientProblem {
   std::int64_t floats() const { return kernel_floats() + points * group() * (c_in + c_out); }
 };
 
+/// Calls body(value) with value(i, j) = the vector of the window's pixel (i, j), zero outside.
+template <class T, class Body>
+void with_pixels(const Window& window, const T* image, int channels, Body&& body) {
+  const auto pixels = [](const T* first, std::int64_t row, std::int64_t pixel) {
+    return [=](int i, int j) { return load(first + i * row + j * pixel); };
+  };
+  if (window.is_inside())
+    return body(pixels(image + window.pixel(0, 0) * channels, std::int64_t{window.width} * channels,
+                       channels));
+  T copy[outputs * outputs * lanes];
+  for (int i = 0; i < outputs; ++i)
+    for (int j = 0; j < outputs; ++j)
+      store(copy + (i * outputs + j) * lanes,
+            window.has(i, j) ? load(image + window.pixel(i, j) * channels) : Vector{});
+  body(pixels(copy, outputs * lanes, lanes));
+}
+
 /// W[p][t][c] of the output gradients of tiles [begin, end).
 void transform_gradients(const Tiles& tiles, const float* dy, int channels, std::int64_t begin,
                          std::int64_t end, std::int64_t group, float* w) {
   Tiles::Place place = tiles.at(begin);
   for (std::int64_t tile = begin; tile < end; ++tile, place = tiles.after(place)) {
     const float* image = dy + place.image * tiles.out_height * tiles.out_width * channels;
-    const Window<outputs> window{place.row, place.column, tiles.out_height, tiles.out_width};
+    const Window window{place.row, place.column, tiles.out_height, tiles.out_width};
     for (int c = 0; c < channels; c += lanes)
       with_pixels(window, image + c, channels, [&](auto pixel) {
         Vector half[inputs * outputs], all[points];

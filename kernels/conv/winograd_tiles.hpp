@@ -4,6 +4,7 @@
 // What all directions of a Winograd convolution share: vectors of channels, the tiles of the images
 // and their windows, and the transform of inputs.
 
+#include <algorithm>
 #include <cstdint>
 
 #include "kernels/common/matrix_product.hpp"
@@ -15,20 +16,16 @@ inline constexpr int outputs = 4;           // of a tile, along each side
 inline constexpr int inputs = outputs + 2;  // likewise
 inline constexpr int points = inputs * inputs;
 
-// The transforms of one row or column, for the points 0, 1, -1, 2, -2 and infinity. `Stride` is the
-// distance between neighbouring elements in both arrays.
-
-/// B^T d.
-template <int In, int Out>
-void transform_input(const Vector* d, Vector* v) {
-  const Vector a = d[4 * In] - 4 * d[2 * In], b = d[3 * In] - 4 * d[In];
-  const Vector c = d[4 * In] - d[2 * In], e = 2 * (d[3 * In] - d[In]);
-  v[0] = 4 * d[0] - 5 * d[2 * In] + d[4 * In];
-  v[Out] = a + b;
-  v[2 * Out] = a - b;
-  v[3 * Out] = c + e;
-  v[4 * Out] = c - e;
-  v[5 * Out] = 4 * d[In] - 5 * d[3 * In] + d[5 * In];
+/// B^T d of one row or column, for the points 0, 1, -1, 2, -2 and infinity.
+inline void transform_input(const Vector (&d)[inputs], Vector (&v)[inputs]) {
+  const Vector a = d[4] - 4 * d[2], b = d[3] - 4 * d[1];
+  const Vector c = d[4] - d[2], e = 2 * (d[3] - d[1]);
+  v[0] = 4 * d[0] - 5 * d[2] + d[4];
+  v[1] = a + b;
+  v[2] = a - b;
+  v[3] = c + e;
+  v[4] = c - e;
+  v[5] = 4 * d[1] - 5 * d[3] + d[5];
 }
 
 /// The tiles of all images, numbered through; tile (i, j) makes outputs from (4 i, 4 j) on.
@@ -67,36 +64,14 @@ struct Tiles {
   }
 };
 
-/// The window of `Side` x `Side` pixels from (row, column) on, where it may leave the image.
-template <int Side>
+/// The outputs of the tile at (row, column), some of which may lie beside the image.
 struct Window {
   int row, column, height, width;
 
-  bool is_inside() const {
-    return row >= 0 && column >= 0 && row + Side <= height && column + Side <= width;
-  }
-  bool has(int i, int j) const {
-    return row + i >= 0 && row + i < height && column + j >= 0 && column + j < width;
-  }
+  bool is_inside() const { return row + outputs <= height && column + outputs <= width; }
+  bool has(int i, int j) const { return row + i < height && column + j < width; }
   std::int64_t pixel(int i, int j) const { return std::int64_t{row + i} * width + column + j; }
 };
-
-/// Calls body(value) with value(i, j) = the vector of the window's pixel (i, j), zero outside.
-template <int Side, class T, class Body>
-void with_pixels(const Window<Side>& window, const T* image, int channels, Body&& body) {
-  const auto pixels = [](const T* first, std::int64_t row, std::int64_t pixel) {
-    return [=](int i, int j) { return load(first + i * row + j * pixel); };
-  };
-  if (window.is_inside())
-    return body(pixels(image + window.pixel(0, 0) * channels, std::int64_t{window.width} * channels,
-                       channels));
-  T copy[Side * Side * lanes];
-  for (int i = 0; i < Side; ++i)
-    for (int j = 0; j < Side; ++j)
-      store(copy + (i * Side + j) * lanes,
-            window.has(i, j) ? load(image + window.pixel(i, j) * channels) : Vector{});
-  body(pixels(copy, Side * lanes, lanes));
-}
 
 /// Writes all[p] to the matrix of point p: `to` is the element of matrix 0, `apart` elements lie
 /// between matrices.
@@ -104,27 +79,78 @@ inline void scatter(const Vector* all, float* to, std::int64_t apart) {
   for (int p = 0; p < points; ++p) store(to + p * apart, all[p]);
 }
 
+/// Columns of pixels that tiles side by side read.
+constexpr int columns_of(int tiles) {
+  return tiles * outputs + inputs - outputs;
+}
+
+/// B^T d of all columns of a run of tiles side by side, which share two with each neighbour: rows,
+/// each [column][channels]. The channels are those of a cache line, the tiles as many as leave room
+/// in a core's first cache for what is read and written.
+struct TransformedColumns {
+  static constexpr int most_tiles = 4, channels = column_multiple;
+  float rows[inputs][columns_of(most_tiles) * channels];
+
+  /// Reads the columns of the image's pixels from (row, column) on, zero outside; `pixel` elements
+  /// lie between pixels.
+  template <class T>
+  void read(const Tiles& tiles, const T* image, int pixel, int row, int column, int run) {
+    const int count = columns_of(run);
+    const int first = std::clamp(-column, 0, count);
+    const int last = std::clamp(tiles.width - column, first, count);
+    for (int j = 0; j < first * channels; j += lanes) put(j, {});
+    for (int j = last * channels; j < count * channels; j += lanes) put(j, {});
+    const auto read_inside = [&](auto&& has) {
+      const auto at = [&](int i, int j) {
+        return image + (std::int64_t{row + i} * tiles.width + column + j) * pixel;
+      };
+      for (int j = first; j < last; ++j)
+        for (int c = 0; c < channels; c += lanes) {
+          Vector d[inputs];
+          for (int i = 0; i < inputs; ++i) d[i] = has(row + i) ? load(at(i, j) + c) : Vector{};
+          put(j * channels + c, d);
+        }
+    };
+    if (row >= 0 && row + inputs <= tiles.height)
+      read_inside([](int) { return true; });
+    else
+      read_inside([&](int i) { return i >= 0 && i < tiles.height; });
+  }
+
+ private:
+  void put(int element, const Vector (&d)[inputs]) {
+    Vector v[inputs];
+    transform_input(d, v);
+    for (int i = 0; i < inputs; ++i) store(rows[i] + element, v[i]);
+  }
+};
+
 /// V[p][t][c] = (B^T d B)[p] of tiles [begin, end): `v` holds `points` matrices that begin `apart`
 /// elements from one another.
 template <class T>
 void transform_inputs(const Tiles& tiles, const T* x, int channels, std::int64_t begin,
                       std::int64_t end, std::int64_t apart, float* v) {
-  Tiles::Place place = tiles.at(begin);
-  for (std::int64_t tile = begin; tile < end; ++tile, place = tiles.after(place)) {
+  TransformedColumns columns;
+  for (std::int64_t tile = begin; tile < end;) {
+    const Tiles::Place place = tiles.at(tile);
+    const auto run = static_cast<int>(std::min<std::int64_t>(
+        {end - tile, tiles.columns - place.column / outputs, columns.most_tiles}));
     const T* image = x + place.image * tiles.height * tiles.width * channels;
-    const Window<inputs> window{place.row - tiles.pad_h, place.column - tiles.pad_w, tiles.height,
-                                tiles.width};
-    for (int c = 0; c < channels; c += lanes)
-      with_pixels(window, image + c, channels, [&](auto pixel) {
-        Vector half[points], all[points];
-        for (int j = 0; j < inputs; ++j) {
-          const Vector d[inputs] = {pixel(0, j), pixel(1, j), pixel(2, j),
-                                    pixel(3, j), pixel(4, j), pixel(5, j)};
-          transform_input<1, inputs>(d, half + j);
-        }
-        for (int i = 0; i < inputs; ++i) transform_input<1, 1>(half + i * inputs, all + i * inputs);
-        scatter(all, v + (tile - begin) * channels + c, apart);
-      });
+    for (int first = 0; first < channels; first += columns.channels) {
+      columns.read(tiles, image + first, channels, place.row - tiles.pad_h,
+                   place.column - tiles.pad_w, run);
+      for (int t = 0; t < run; ++t)
+        for (int i = 0; i < inputs; ++i)
+          for (int c = 0; c < columns.channels; c += lanes) {
+            const float* from = columns.rows[i] + t * outputs * columns.channels + c;
+            float* to = v + i * inputs * apart + (tile - begin + t) * channels + first + c;
+            Vector d[inputs], row[inputs];
+            for (int j = 0; j < inputs; ++j) d[j] = load(from + j * columns.channels);
+            transform_input(d, row);
+            for (int j = 0; j < inputs; ++j) store(to + j * apart, row[j]);
+          }
+    }
+    tile += run;
   }
 }
 
