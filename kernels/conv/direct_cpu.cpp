@@ -79,15 +79,20 @@ struct Reach {
       row;  // elements from one output pixel to the next, one kernel row to the next
 };
 
-/// The lanes' sum, by halves.
-float sum_of_lanes(const Vector& value) {
-  float part[lanes];
-  store(part, value);
-#pragma GCC unroll 4
-  for (int half = lanes / 2; half > 0; half /= 2)
-#pragma GCC unroll 8
-    for (int l = 0; l < half; ++l) part[l] += part[l + half];
-  return part[0];
+/// Sums over pairs of lanes that are `Half` apart: in lanes without the bit `Half` those of `a`, in
+/// lanes with it those of `b`.
+template <int Half, int... Lane>
+Vector sum_pairs(const Vector& a, const Vector& b, std::integer_sequence<int, Lane...>) {
+  return __builtin_shufflevector(a, b, (Lane & Half ? Lane + lanes : Lane)...) +
+         __builtin_shufflevector(a, b, (Lane & Half ? Lane - Half + lanes : Lane + Half)...);
+}
+
+/// Of `lanes` vectors: lane l of values[0] becomes the sum of the lanes of values[l].
+template <int Half, int... V>
+[[gnu::always_inline]] inline void sum_lanes(Vector* values, std::integer_sequence<int, V...>) {
+  constexpr std::make_integer_sequence<int, lanes> all;
+  ((values[V] = sum_pairs<Half>(values[V], values[V + Half], all)), ...);
+  if constexpr (Half > 1) sum_lanes<Half / 2>(values, std::make_integer_sequence<int, Half / 2>{});
 }
 
 /// What the lanes of a tile's sums are.
@@ -95,11 +100,12 @@ enum class Lanes { outputs, inputs };
 
 /// The sums of `Pixels` pixels from `x` on, of `Columns` vectors of output channels:
 /// sums[pixel][Columns * lanes]; or, where lanes are inputs, of `Columns` output channels:
-/// sums[pixel][Columns].
+/// sums[pixel][Columns], rounded up to whole vectors.
 template <class T, Lanes Are, int Pixels, int Columns>
 void sum_tile(const Reach& reach, const T* x, const T* weights, float* sums) {
   constexpr int channels = Step<T>::channels, steps = Are == Lanes::inputs ? lanes : 1;
-  Vector sum[Pixels][Columns] = {};
+  constexpr int count = Pixels * Columns, padded = round_up(count, lanes);
+  Vector sum[Are == Lanes::inputs ? padded : count] = {};
   for (int row = 0; row < reach.rows; ++row, x += reach.row) {
     // One address for four pixels, so that all addresses fit in registers.
     constexpr int quads = (Pixels + 3) / 4;
@@ -115,22 +121,24 @@ void sum_tile(const Reach& reach, const T* x, const T* weights, float* sums) {
         const T* at = base[p / 4] + p % 4 * reach.pixel;
         const auto value = Are == Lanes::inputs ? Step<T>::load(at) : Step<T>::broadcast(at);
 #pragma GCC unroll 4
-        for (int c = 0; c < Columns; ++c) sum[p][c] = Step<T>::add(sum[p][c], value, w[c]);
+        for (int c = 0; c < Columns; ++c)
+          sum[p * Columns + c] = Step<T>::add(sum[p * Columns + c], value, w[c]);
       }
 #pragma GCC unroll 4
       for (int q = 0; q < quads; ++q) base[q] += steps * channels;
     }
   }
-#pragma GCC unroll 14
-  for (int p = 0; p < Pixels; ++p)
-#pragma GCC unroll 4
-    for (int c = 0; c < Columns; ++c) {
-      const int at = p * Columns + c;
-      if constexpr (Are == Lanes::inputs)
-        sums[at] = sum_of_lanes(sum[p][c]);
-      else
-        kernels::store(sums + at * lanes, sum[p][c]);
+  if constexpr (Are == Lanes::outputs) {
+#pragma GCC unroll 28
+    for (int i = 0; i < count; ++i) kernels::store(sums + i * lanes, sum[i]);
+  } else {
+#pragma GCC unroll 3
+    for (int i = 0; i < padded; i += lanes) {
+      constexpr int half = lanes / 2;
+      sum_lanes<half>(sum + i, std::make_integer_sequence<int, half>{});
+      kernels::store(sums + i, sum[i]);
     }
+  }
 }
 
 template <class T>
