@@ -70,8 +70,10 @@ Tensor attention(Tape& tape, const Tensor& qkv, int heads);
 
 /// 2 x 2 maxima, stride 2; an odd last row or column is dropped. x [N, H, W, C].
 Tensor max_pool(Tape& tape, const Tensor& x);
-/// x [N, (D,) H, W, C] with its spatial axes resampled to `extents`.
-Tensor resample(Tape& tape, const Tensor& x, const Shape& extents, ResampleMode mode);
+/// x [N, (D,) H, W, C] with its spatial axes resampled to `extents`; with a skip connection of
+/// those extents, concat(skip, that) in one pass.
+Tensor resample(Tape& tape, const Tensor& x, const Shape& extents, ResampleMode mode,
+                const Tensor& skip = {});
 /// Channels of a, then channels of b.
 Tensor concat(Tape& tape, const Tensor& a, const Tensor& b);
 

@@ -5,6 +5,7 @@
 
 #include "engine/ops/check.hpp"
 #include "engine/ops/ops.hpp"
+#include "kernels/concat/concat.hpp"
 #include "kernels/pool/pool.hpp"
 
 namespace anaphase::engine {
@@ -30,7 +31,8 @@ Tensor max_pool(Tape& tape, const Tensor& x) {
   return y;
 }
 
-Tensor resample(Tape& tape, const Tensor& x, const Shape& extents, ResampleMode mode) {
+Tensor resample(Tape& tape, const Tensor& x, const Shape& extents, ResampleMode mode,
+                const Tensor& skip) {
   const std::size_t axes = x.shape().size() - 2;
   check((axes == 2 || axes == 3) && extents.size() == axes, "resample",
         "x has shape {}, extents are {}: expected 2 or 3 spatial axes in both",
@@ -51,16 +53,33 @@ Tensor resample(Tape& tape, const Tensor& x, const Shape& extents, ResampleMode 
   Shape y_shape = x.shape();
   std::copy(extents.begin(), extents.end(), y_shape.begin() + 1);
   const DType type = x.type();
+  if (skip)
+    check(skip.type() == type && with_channels(skip, shape.c) == y_shape, "resample",
+          "skip is {} of shape {}, x resampled {} of shape {}: types and all axes but the last "
+          "have to agree",
+          name_of(skip.type()), to_string(skip.shape()), name_of(type), to_string(y_shape));
+  const int skip_channels = skip ? extent(skip.dim(-1)) : 0;
+  y_shape.back() += skip_channels;
   const Tensor y = tape.allocate(y_shape, type);
-  tape.launch("resample_forward", {x}, {y}, [=] {
-    return kernels::ResampleForward{shape, type, x.data(), y.data()};
+  tape.launch("resample_forward", {x, skip}, {y}, [=] {
+    return kernels::ResampleForward{shape, type, x.data(), y.data(), skip.data(), skip_channels};
   });
-  tape.record({x}, y, [=, &tape](const Tensor& dy) -> std::vector<Tensor> {
+  tape.record({x, skip}, y, [=, &tape](const Tensor& dy) -> std::vector<Tensor> {
+    Tensor d_skip, d_resampled = dy;
+    if (skip) {
+      if (skip.needs_gradient()) d_skip = tape.allocate_like(skip);
+      d_resampled = tape.allocate(with_channels(dy, shape.c), type);
+      const std::int64_t rows = dy.count() / dy.dim(-1);
+      tape.launch("split", {dy}, {d_skip, d_resampled}, [=] {
+        return kernels::Split{rows,      skip_channels, shape.c,           type,
+                              dy.data(), d_skip.data(), d_resampled.data()};
+      });
+    }
     const Tensor dx = tape.allocate_like(x);
-    tape.launch("resample_backward", {dy}, {dx}, [=] {
-      return kernels::ResampleBackward{shape, type, dy.data(), dx.data()};
+    tape.launch("resample_backward", {d_resampled}, {dx}, [=] {
+      return kernels::ResampleBackward{shape, type, d_resampled.data(), dx.data()};
     });
-    return {dx};
+    return {dx, d_skip};
   });
   return y;
 }

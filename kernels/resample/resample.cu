@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <numeric>
+
 #include "kernels/common/gpu/divide.cuh"
 #include "kernels/common/gpu/row_tiles.cuh"
 #include "kernels/common/gpu/shared.cuh"
@@ -7,7 +9,8 @@
 
 // Forward, an output pixel is the weighted sum of up to 2 x 2 (x 2) input pixels; backward, an
 // input pixel that of all output pixels which it has weight in. Both gather: every thread writes
-// what is its own, in one fixed order of sums.
+// what is its own, in one fixed order of sums. The channels of a skip connection are copied by
+// threads of their own, which saves writing and reading the resampled tensor once more.
 //
 // Bytes: both tensors once is the least possible. Where the extents double, mode nearest loads
 // every vector of the smaller tensor 4 times forward, of the larger one once backward; mode linear
@@ -37,8 +40,9 @@ __device__ int thread_of_block() {
 
 template <class T, int Lanes, bool Linear>
 __global__ void __launch_bounds__(RowTiles::threads, 4)
-    resample_forward(RowTiles tiles, Layout layout, Axes axes, int channels,
-                     const T* __restrict__ x, T* __restrict__ y) {
+    resample_forward(RowTiles tiles, Layout layout, Axes axes, int channels, int skip_channels,
+                     std::int64_t skip_line, const T* __restrict__ x, const T* __restrict__ skip,
+                     T* __restrict__ y) {
   __shared__ SharedArray<Rows<std::int64_t>, RowTiles::most_rows> rows;
   if (const int r = thread_of_block(); r < tiles.row_count()) {
     int n = tiles.first_row() + r;
@@ -52,9 +56,16 @@ __global__ void __launch_bounds__(RowTiles::threads, 4)
   tiles.for_each_column([&](int i) {
     int pixel = i;
     const int channel = layout.vectors.split_off(pixel) * Lanes;
-    const Tap tap = axes.w.tap(pixel);
-    const std::int64_t offset = tap.index * channels + channel;
     T* to = y + (std::int64_t{tiles.first_row()} * tiles.columns + i) * Lanes;
+    if (channel < skip_channels) {
+      const T* from = skip + tiles.first_row() * skip_line + pixel * skip_channels + channel;
+      tiles.for_each_row<4>([&](int r) {
+        store(to + std::int64_t{r} * tiles.columns * Lanes, load<Lanes>(from + r * skip_line));
+      });
+      return;
+    }
+    const Tap tap = axes.w.tap(pixel);
+    const std::int64_t offset = tap.index * channels + channel - skip_channels;
     tiles.for_each_row<Linear ? 1 : 4>([&](int r) {
       const Rows<std::int64_t>& from = rows[r];
       T* result = to + std::int64_t{r} * tiles.columns * Lanes;
@@ -127,16 +138,17 @@ __global__ void __launch_bounds__(RowTiles::threads, 3)
 void run(Gpu gpu, const ResampleForward& op) {
   const ResampleShape& s = op.shape;
   with_gpu_type(op.type, [&]<class T>(T) {
-    with_lanes<T>(s.c, [&]<class Lanes>(Lanes) {
+    with_lanes<T>(std::gcd(s.c, op.skip_channels), [&]<class Lanes>(Lanes) {
       const std::int64_t line = std::int64_t{s.w} * s.c, plane = s.h * line;
-      const int vectors = s.c / Lanes::value;
+      const int vectors = (op.skip_channels + s.c) / Lanes::value;
       const RowTiles tiles(std::int64_t{s.n} * s.out_d * s.out_h, std::int64_t{s.out_w} * vectors);
       const Layout layout{Divisor(s.out_d), Divisor(s.out_h), Divisor(vectors), line, plane,
                           s.d * plane};
       const auto go = [&]<bool Linear>(std::bool_constant<Linear>) {
-        launch<resample_forward<T, Lanes::value, Linear>>(gpu, tiles.grid(), tiles, layout, Axes(s),
-                                                          s.c, static_cast<const T*>(op.x),
-                                                          static_cast<T*>(op.y));
+        launch<resample_forward<T, Lanes::value, Linear>>(
+            gpu, tiles.grid(), tiles, layout, Axes(s), s.c, op.skip_channels,
+            std::int64_t{s.out_w} * op.skip_channels, static_cast<const T*>(op.x),
+            static_cast<const T*>(op.skip), static_cast<T*>(op.y));
       };
       if (s.mode == ResampleMode::nearest) return go(std::false_type{});
       go(std::true_type{});

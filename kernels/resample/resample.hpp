@@ -27,15 +27,19 @@ struct ResampleShape {
 };
 
 /// x [n, d, h, w, c] -> y [n, out_d, out_h, out_w, c]; linear modes are separable (bi- or
-/// trilinear).
+/// trilinear). With a skip connection [n, out_d, out_h, out_w, skip_channels], y has its channels
+/// first, as Concat joins them: y [n, out_d, out_h, out_w, skip_channels + c].
 struct ResampleForward {
   ResampleShape shape;
   DType type = DType::f32;
   const void* x = nullptr;
   void* y = nullptr;
+  const void* skip = nullptr;
+  int skip_channels = 0;  // 0 without a skip connection
 };
 
-/// dx: the adjoint of the forward map, summed in float in a fixed order (gather form, no scatter).
+/// dx: the adjoint of the forward map (without a skip connection), summed in float in a fixed order
+/// (gather form, no scatter).
 struct ResampleBackward {
   ResampleShape shape;
   DType type = DType::f32;

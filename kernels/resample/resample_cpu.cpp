@@ -34,10 +34,21 @@ void sum_pixels(const T* const* row, const float* row_weight, std::int64_t offse
   }
 }
 
-/// The `pixels` output pixels that `taps` are of.
+/// y = x, all channels.
+template <class T>
+void copy_pixel(const T* x, int channels, T* y) {
+  int c = 0;
+  for (; c + lanes <= channels; c += lanes) store(y + c, load(x + c));
+  for (; c < channels; ++c) y[c] = x[c];
+}
+
+/// The `pixels` output pixels that `taps` are of, each behind the channels of a skip connection.
 template <int rows, class T>
-void blend_pixels(const Rows<const T*>& from, const Tap* taps, int pixels, int channels, T* y) {
+void blend_pixels(const Rows<const T*>& from, const Tap* taps, int pixels, int channels,
+                  const T* skip, int skip_channels, T* y) {
   for (const Tap* tap = taps; tap < taps + pixels; ++tap, y += channels) {
+    copy_pixel(skip, skip_channels, y);
+    skip += skip_channels, y += skip_channels;
     const std::int64_t offset = tap->index * channels;
     if (tap->count == 1)
       sum_pixels<rows, 1, false>(from.row, from.weight, offset, tap->weight, channels, channels, y);
@@ -56,7 +67,7 @@ void run(Cpu, const ResampleForward& op) {
     const ResampleShape& s = op.shape;
     const Axes axes(s);
     const std::int64_t line = std::int64_t{s.w} * s.c, plane = s.h * line;
-    const std::int64_t out_line = std::int64_t{s.out_w} * s.c;
+    const std::int64_t out_line = std::int64_t{s.out_w} * (op.skip_channels + s.c);
     const std::int64_t rows = std::int64_t{s.n} * s.out_d * s.out_h;
     const auto blend = [&](std::int64_t r, int first, const Tap* taps, int pixels) {
       const std::int64_t h = r % s.out_h, d = r / s.out_h % s.out_d, n = r / s.out_h / s.out_d;
@@ -66,8 +77,9 @@ void run(Cpu, const ResampleForward& op) {
       const auto blend_rows = from.count == 1   ? blend_pixels<1, T>
                               : from.count == 2 ? blend_pixels<2, T>
                                                 : blend_pixels<4, T>;
-      T* y = static_cast<T*>(op.y) + r * out_line + std::int64_t{first} * s.c;
-      blend_rows(from, taps, pixels, s.c, y);
+      const std::int64_t pixel = r * s.out_w + first;
+      blend_rows(from, taps, pixels, s.c, static_cast<const T*>(op.skip) + pixel * op.skip_channels,
+                 op.skip_channels, static_cast<T*>(op.y) + pixel * (op.skip_channels + s.c));
     };
     parallel_for(chunks_of(rows, task_rows), task_rows * out_line, [&](std::int64_t task) {
       const std::int64_t end = std::min(rows, (task + 1) * task_rows);

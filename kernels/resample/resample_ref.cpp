@@ -58,9 +58,15 @@ void run(Reference, const ResampleForward& op) {
   const ResampleShape& s = op.shape;
   const auto* x = static_cast<const double*>(op.x);
   auto* y = static_cast<double*>(op.y);
-  std::fill(y, y + std::int64_t{s.n} * s.out_d * s.out_h * s.out_w * s.c, 0.0);
-  for_each_weight(
-      s, [=](std::int64_t in, std::int64_t out, double weight) { y[out] += weight * x[in]; });
+  const int channels = op.skip_channels + s.c;
+  const std::int64_t pixels = std::int64_t{s.n} * s.out_d * s.out_h * s.out_w;
+  std::fill(y, y + pixels * channels, 0.0);
+  for (std::int64_t i = 0; i < pixels * op.skip_channels; ++i)
+    y[i / op.skip_channels * channels + i % op.skip_channels] =
+        static_cast<const double*>(op.skip)[i];
+  for_each_weight(s, [&](std::int64_t in, std::int64_t out, double weight) {
+    y[out / s.c * channels + op.skip_channels + out % s.c] += weight * x[in];
+  });
 }
 
 void run(Reference, const ResampleBackward& op) {

@@ -83,8 +83,8 @@ class Plain final : public Network {
     }
     for (int step = 0; step < stage_count; ++step) {  // h: [N, H/16, W/16, 8 width] at first
       h = engine::resample(tape, reduce_[step](tape, h), {2 * h.dim(1), 2 * h.dim(2)},
-                           engine::ResampleMode::linear_aligned);
-      h = up_[step](tape, engine::concat(tape, skips.back(), h), random, training);
+                           engine::ResampleMode::linear_aligned, skips.back());
+      h = up_[step](tape, h, random, training);
       skips.pop_back();
     }
     return head_(tape, h);  // [N, H, W, out]

@@ -183,6 +183,12 @@ void add_resolution(std::vector<OpCase>& cases) {
                        [mode = mode, extents = extents](Tape& tape, Inputs in) {
                          return resample(tape, in[0], extents, mode);
                        }});
+  cases.push_back({"resample",
+                   "behind a skip connection",
+                   {{{2, 3, 4, 3}}, {{2, 6, 7, 2}}},
+                   [](Tape& tape, Inputs in) {
+                     return resample(tape, in[0], {6, 7}, ResampleMode::linear_aligned, in[1]);
+                   }});
   cases.push_back({"concat", "2-D", {{{2, 3, 3, 4}}, {{2, 3, 3, 1}}}, [](Tape& tape, Inputs in) {
                      return concat(tape, in[0], in[1]);
                    }});

@@ -288,6 +288,11 @@ TEST_CASE("tensors that do not fit are refused with both shapes") {
   refused([&] { resample(tape, x, {4, 0}, ResampleMode::linear); }, "resample", {"[4, 0]"});
   refused(
       [&] {
+        resample(tape, x, {4, 4}, ResampleMode::linear, zeros({2, 4, 5, 7}));
+      },
+      "resample", {"[2, 4, 5, 7]", "[2, 4, 4, 3]"});
+  refused(
+      [&] {
         concat(tape, x, zeros({2, 5, 5, 3}));
       },
       "concat", {"[2, 5, 6, 3]", "[2, 5, 5, 3]"});

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -84,6 +85,46 @@ TEST_CASE("resample forward and backward") {
         compare_thread_counts(target, backward);
       });
     }
+}
+
+TEST_CASE("resampled channels come behind those of a skip connection") {
+  struct Case {
+    ResampleShape shape;
+    int skip_channels;
+  };
+  const Case cases[] = {{{.n = 2, .h = 5, .w = 7, .out_h = 10, .out_w = 14, .c = 16}, 16},
+                        {{.n = 1, .h = 9, .w = 4, .out_h = 17, .out_w = 8, .c = 3}, 1},
+                        {{.n = 1, .h = 2, .w = 3, .out_h = 7, .out_w = 70, .c = 24}, 8},
+                        {{.n = 1, .h = 6, .w = 2, .out_h = 3, .out_w = 5, .c = 8}, 33},
+                        {{.n = 2, .d = 2, .h = 2, .w = 3, .out_d = 3, .out_h = 4, .out_w = 5}, 64}};
+  for (auto [shape, skip_channels] : cases)
+    for (const ResampleMode mode : modes) {
+      shape.mode = mode;
+      CAPTURE(skip_channels);
+      CAPTURE(static_cast<int>(mode));
+      const std::int64_t skips = out_count(shape) / shape.c * skip_channels;
+      for_each_target([&](const Target& target) {
+        const auto build = [&](Arena& m) {
+          return ResampleForward{.shape = shape,
+                                 .type = m.type(),
+                                 .x = m.input("x", in_count(shape)),
+                                 .y = m.output("y", skips + out_count(shape)),
+                                 .skip = m.input("skip", skips),
+                                 .skip_channels = skip_channels};
+        };
+        compare(target, build, {.absolute = 16 * 0x1p-24});
+        compare_thread_counts(target, build);
+      });
+    }
+  // by hand: two columns become three, behind one channel each
+  const float x[] = {0, 4}, skip[] = {7, 8, 9};
+  float y[6];
+  run(Cpu{}, ResampleForward{.shape = {.w = 2, .out_w = 3, .mode = ResampleMode::linear_aligned},
+                             .x = x,
+                             .y = y,
+                             .skip = skip,
+                             .skip_channels = 1});
+  CHECK(std::equal(y, y + 6, std::begin({7.0F, 0.0F, 8.0F, 2.0F, 9.0F, 4.0F})));
 }
 
 TEST_CASE("resample of many rows") {
