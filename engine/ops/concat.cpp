@@ -3,8 +3,23 @@
 
 #include "engine/ops/check.hpp"
 #include "engine/ops/ops.hpp"
+#include "engine/ops/split.hpp"
 
 namespace anaphase::engine {
+
+Halves split(Tape& tape, const Tensor& dy, int channels_a, bool wants_a, bool wants_b) {
+  const int channels_b = static_cast<int>(dy.dim(-1)) - channels_a;
+  const std::int64_t rows = dy.count() / dy.dim(-1);
+  const DType type = dy.type();
+  const auto part = [&](bool wanted, int channels) {
+    return wanted ? tape.allocate(with_channels(dy, channels), type) : Tensor{};
+  };
+  const Tensor da = part(wants_a, channels_a), db = part(wants_b, channels_b);
+  tape.launch("split", {dy}, {da, db}, [=] {
+    return kernels::Split{rows, channels_a, channels_b, type, dy.data(), da.data(), db.data()};
+  });
+  return {da, db};
+}
 
 Tensor concat(Tape& tape, const Tensor& a, const Tensor& b) {
   check(without_channels(a) == without_channels(b) && a.type() == b.type(), "concat",
@@ -18,12 +33,8 @@ Tensor concat(Tape& tape, const Tensor& a, const Tensor& b) {
     return kernels::Concat{rows, channels_a, channels_b, type, a.data(), b.data(), y.data()};
   });
   tape.record({a, b}, y, [=, &tape](const Tensor& dy) -> std::vector<Tensor> {
-    const Tensor da = a.needs_gradient() ? tape.allocate_like(a) : Tensor{};
-    const Tensor db = b.needs_gradient() ? tape.allocate_like(b) : Tensor{};
-    tape.launch("split", {dy}, {da, db}, [=] {
-      return kernels::Split{rows, channels_a, channels_b, type, dy.data(), da.data(), db.data()};
-    });
-    return {da, db};
+    const Halves d = split(tape, dy, channels_a, a.needs_gradient(), b.needs_gradient());
+    return {d.a, d.b};
   });
   return y;
 }

@@ -5,7 +5,7 @@
 
 #include "engine/ops/check.hpp"
 #include "engine/ops/ops.hpp"
-#include "kernels/concat/concat.hpp"
+#include "engine/ops/split.hpp"
 #include "kernels/pool/pool.hpp"
 
 namespace anaphase::engine {
@@ -65,21 +65,15 @@ Tensor resample(Tape& tape, const Tensor& x, const Shape& extents, ResampleMode 
     return kernels::ResampleForward{shape, type, x.data(), y.data(), skip.data(), skip_channels};
   });
   tape.record({x, skip}, y, [=, &tape](const Tensor& dy) -> std::vector<Tensor> {
-    Tensor d_skip, d_resampled = dy;
-    if (skip) {
-      if (skip.needs_gradient()) d_skip = tape.allocate_like(skip);
-      d_resampled = tape.allocate(with_channels(dy, shape.c), type);
-      const std::int64_t rows = dy.count() / dy.dim(-1);
-      tape.launch("split", {dy}, {d_skip, d_resampled}, [=] {
-        return kernels::Split{rows,      skip_channels, shape.c,           type,
-                              dy.data(), d_skip.data(), d_resampled.data()};
-      });
-    }
+    const Halves d = skip
+                         ? split(tape, dy, skip_channels, skip.needs_gradient(), x.needs_gradient())
+                         : Halves{{}, dy};
+    if (!x.needs_gradient()) return {Tensor{}, d.a};
     const Tensor dx = tape.allocate_like(x);
-    tape.launch("resample_backward", {d_resampled}, {dx}, [=] {
-      return kernels::ResampleBackward{shape, type, d_resampled.data(), dx.data()};
+    tape.launch("resample_backward", {d.b}, {dx}, [=] {
+      return kernels::ResampleBackward{shape, type, d.b.data(), dx.data()};
     });
-    return {dx, d_skip};
+    return {dx, d.a};
   });
   return y;
 }

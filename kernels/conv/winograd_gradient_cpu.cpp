@@ -52,15 +52,15 @@ struct GradientProblem {
 };
 
 /// Calls body(value) with value(i, j) = the vector of the window's pixel (i, j), zero outside.
-template <class T, class Body>
-void with_pixels(const Window& window, const T* image, int channels, Body&& body) {
-  const auto pixels = [](const T* first, std::int64_t row, std::int64_t pixel) {
+template <class Body>
+void with_pixels(const Window& window, const float* image, int channels, Body&& body) {
+  const auto pixels = [](const float* first, std::int64_t row, std::int64_t pixel) {
     return [=](int i, int j) { return load(first + i * row + j * pixel); };
   };
   if (window.is_inside())
     return body(pixels(image + window.pixel(0, 0) * channels, std::int64_t{window.width} * channels,
                        channels));
-  T copy[outputs * outputs * lanes];
+  float copy[outputs * outputs * lanes];
   for (int i = 0; i < outputs; ++i)
     for (int j = 0; j < outputs; ++j)
       store(copy + (i * outputs + j) * lanes,

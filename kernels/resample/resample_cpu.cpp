@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/common/parallel.hpp"
 #include "kernels/common/vector.hpp"
@@ -38,7 +39,8 @@ void sum_pixels(const T* const* row, const float* row_weight, std::int64_t offse
 template <class T>
 void copy_pixel(const T* x, int channels, T* y) {
   int c = 0;
-  for (; c + lanes <= channels; c += lanes) store(y + c, load(x + c));
+  for (; c + lanes <= channels; c += lanes)  // of a constant size, without a call
+    std::memcpy(static_cast<void*>(y + c), x + c, lanes * sizeof(T));
   for (; c < channels; ++c) y[c] = x[c];
 }
 

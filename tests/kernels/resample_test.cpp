@@ -97,8 +97,10 @@ TEST_CASE("resampled channels come behind those of a skip connection") {
                         {{.n = 1, .h = 2, .w = 3, .out_h = 7, .out_w = 70, .c = 24}, 8},
                         {{.n = 1, .h = 6, .w = 2, .out_h = 3, .out_w = 5, .c = 8}, 33},
                         {{.n = 2, .d = 2, .h = 2, .w = 3, .out_d = 3, .out_h = 4, .out_w = 5}, 64}};
-  for (auto [shape, skip_channels] : cases)
+  for (const Case& one : cases)
     for (const ResampleMode mode : modes) {
+      ResampleShape shape = one.shape;
+      const int skip_channels = one.skip_channels;
       shape.mode = mode;
       CAPTURE(skip_channels);
       CAPTURE(static_cast<int>(mode));
